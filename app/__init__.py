@@ -1,0 +1,1 @@
+"""HTTP, command line, settings, the log writer and wiring: no formula, no decision."""

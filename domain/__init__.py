@@ -1,0 +1,1 @@
+"""Facts, commands and rules of experiments: pure, time and randomness come in as arguments."""

@@ -1,0 +1,1 @@
+"""All SQL: the event log and what is derived from it."""
