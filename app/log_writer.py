@@ -1,0 +1,280 @@
+"""The log writer: many requests share one commit, and each hears of its events only after it.
+
+One transaction is in flight at a time and the next one starts as soon as it has committed, so
+batches grow with the load by themselves. The queue is bounded; what does not fit is refused.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from projections.event_log import Appended, Head, IdempotencyKey, NewEvent, append
+
+QUEUED_EVENTS_MAX = 20_000
+QUEUED_BYTES_MAX = 64 * 1024 * 1024
+BATCH_EVENTS_MAX = 5_000
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+RECONNECT_SECONDS_MAX = 2.0
+GIVE_UP_SECONDS = 30.0
+
+# What PostgreSQL says when one row cannot be stored, rather than when it cannot be reached.
+_POISON = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
+
+_log = logging.getLogger("prooflog.log_writer")
+
+
+class Overloaded(Exception):  # noqa: N818  (a refusal, not a defect)
+    """The server takes in as much as it can; try again in a second."""
+
+
+class Unavailable(Exception):  # noqa: N818
+    """The database cannot be reached; nothing was acknowledged, try again."""
+
+
+class Outcome(NamedTuple):
+    """What became of one event: its id in the log, whether it was there before, why it was refused."""
+
+    event_id: bytes
+    duplicate: bool = False
+    conflict: bool = False
+    refused: str | None = None
+
+
+class _Submission(NamedTuple):
+    project_id: UUID
+    events: list[NewEvent]
+    size_bytes: int
+    done: "asyncio.Future[list[Outcome]]"
+
+
+class LogWriter:
+    """Takes events from requests and appends them in shared commits."""
+
+    def __init__(
+        self,
+        connect: Callable[[], "asyncio.Future[psycopg.AsyncConnection[Any]]"],
+        *,
+        on_commit: Callable[[set[UUID]], None] = lambda _projects: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`connect` opens a connection of our own; `on_commit` hears which projects grew."""
+        self._connect = connect
+        self._on_commit = on_commit
+        self._now = now
+        self._queue: deque[_Submission] = deque()
+        self._queued_events = 0
+        self._queued_bytes = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._heads: dict[UUID, Head] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.commits = 0
+        self.events_written = 0
+
+    @property
+    def queued_events(self) -> int:
+        """How many events wait for their commit."""
+        return self._queued_events
+
+    async def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="log writer")
+
+    async def stop(self) -> None:
+        """Write what is queued, then end."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def write(self, project_id: UUID, events: list[NewEvent]) -> list[Outcome]:
+        """Append events; the outcomes, in the same order, once they are durable.
+
+        Raises Overloaded when the queue is full and Unavailable when the database stays away.
+        """
+        size = sum(len(event.row) for event in events)
+        full = (
+            self._queued_events + len(events) > QUEUED_EVENTS_MAX
+            or self._queued_bytes + size > QUEUED_BYTES_MAX
+        )
+        if self._closing or full:
+            raise Overloaded
+        done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Submission(project_id, events, size, done))
+        self._queued_events += len(events)
+        self._queued_bytes += size
+        self._arrived.set()
+        return await done
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            group = self._take()
+            try:
+                await self._write_group(group)
+            except Exception as error:  # noqa: BLE001  (a defect fails its group, never the writer)
+                _log.exception("a group of %d requests could not be written", len(group))
+                _fail(group, error)
+
+    def _take(self) -> list[_Submission]:
+        group: list[_Submission] = []
+        events = size = 0
+        while self._queue:
+            head = self._queue[0]
+            fits = events + len(head.events) <= BATCH_EVENTS_MAX and size + head.size_bytes <= BATCH_BYTES_MAX
+            if group and not fits:
+                break
+            group.append(self._queue.popleft())
+            events += len(head.events)
+            size += head.size_bytes
+        self._queued_events -= events
+        self._queued_bytes -= size
+        return group
+
+    async def _write_group(self, group: list[_Submission]) -> None:
+        """Append a group in one commit; split it when the database refuses its data."""
+        try:
+            outcomes = await self._commit(group)
+        except _POISON as error:
+            if len(group) > 1:
+                half = len(group) // 2
+                await self._write_group(group[:half])
+                await self._write_group(group[half:])
+            else:
+                await self._write_alone(group[0], error)
+            return
+        for submission, outcome in zip(group, outcomes, strict=True):
+            _resolve(submission, outcome)
+
+    async def _write_alone(self, submission: _Submission, error: psycopg.Error) -> None:
+        """Bisect one request's events until only the bad one is refused."""
+        events = submission.events
+        if len(events) == 1:
+            _log.warning("an event was refused by the database: %s", error.diag.message_primary)
+            _resolve(submission, [Outcome(events[0].event_id, refused="the database cannot store this event")])
+            return
+        half = len(events) // 2
+        loop = asyncio.get_running_loop()
+        parts = [
+            submission._replace(events=part, done=loop.create_future()) for part in (events[:half], events[half:])
+        ]
+        for part in parts:
+            await self._write_group([part])
+        _resolve(submission, [outcome for part in parts for outcome in await part.done])
+
+    async def _commit(self, group: list[_Submission]) -> list[list[Outcome]]:
+        """Try until the transaction is known to have committed; a retry is harmless, for ids are remembered."""
+        batches, firsts = _without_repeats(group)
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + GIVE_UP_SECONDS
+        pause = 0.05
+        uncertain = False
+        while True:
+            try:
+                connection = await self._open()
+                async with connection.transaction():
+                    appended = await append(connection, batches, self._heads, self._now())
+                break
+            except _POISON:
+                raise
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                continue
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                # The commit may or may not have happened: ask again, the ledgers know.
+                uncertain = True
+                await self._drop_connection()
+                if loop.time() + pause > give_up_at or self._closing:
+                    raise Unavailable from error
+                _log.warning("the database did not answer (%s); trying again", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RECONNECT_SECONDS_MAX)
+        self._heads.update(appended.heads)
+        self.commits += 1
+        self.events_written += len(appended.fresh)
+        if appended.heads:
+            self._on_commit(set(appended.heads))
+        return _outcomes(group, firsts, appended, uncertain=uncertain)
+
+    async def _open(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._heads.clear()
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.close()
+
+
+def _without_repeats(
+    group: list[_Submission],
+) -> tuple[dict[UUID, list[NewEvent]], dict[tuple[UUID, bytes], NewEvent]]:
+    """The group's events by project, each id and each key once; `firsts` says who came first."""
+    batches: dict[UUID, list[NewEvent]] = {}
+    firsts: dict[tuple[UUID, bytes], NewEvent] = {}
+    for submission in group:
+        batch = batches.setdefault(submission.project_id, [])
+        for event in submission.events:
+            identity = event.idempotency.key_hash if event.idempotency else event.event_id
+            if (submission.project_id, identity) not in firsts:
+                firsts[submission.project_id, identity] = event
+                batch.append(event)
+    return batches, firsts
+
+
+def _outcomes(
+    group: list[_Submission],
+    firsts: dict[tuple[UUID, bytes], NewEvent],
+    appended: Appended,
+    *,
+    uncertain: bool,
+) -> list[list[Outcome]]:
+    def outcome(project_id: UUID, event: NewEvent) -> Outcome:
+        if event.idempotency is not None:
+            return keyed(project_id, event, event.idempotency)
+        first = firsts[project_id, event.event_id]
+        return Outcome(event.event_id, duplicate=first is not event or event.event_id not in appended.fresh)
+
+    def keyed(project_id: UUID, event: NewEvent, key: IdempotencyKey) -> Outcome:
+        first = firsts[project_id, key.key_hash]
+        known = appended.known.get((project_id, key.key_hash))
+        if known is not None and first.event_id not in appended.fresh:
+            # After a lost connection our own first try may be what is remembered.
+            ours = uncertain and known.event_id == event.event_id
+            return Outcome(known.event_id, duplicate=not ours, conflict=known.body_hash != key.body_hash)
+        same_body = first.idempotency is not None and first.idempotency.body_hash == key.body_hash
+        return Outcome(first.event_id, duplicate=first is not event, conflict=not same_body)
+
+    return [[outcome(submission.project_id, event) for event in submission.events] for submission in group]
+
+
+def _resolve(submission: _Submission, outcomes: list[Outcome]) -> None:
+    if not submission.done.done():
+        submission.done.set_result(outcomes)
+
+
+def _fail(group: list[_Submission], error: Exception) -> None:
+    for submission in group:
+        if not submission.done.done():
+            submission.done.set_exception(error)

@@ -1,0 +1,79 @@
+"""The browser script with a project's running experiments inlined, and the demo page that loads it."""
+
+import functools
+import html
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.script.sanitizing import sanitize_html
+
+__all__ = ["render_demo", "render_script", "sanitize_html"]
+
+_PLACEHOLDER = "__GMP_CONFIG__"
+
+# JSON that is safe inside JavaScript and inside a <script> element: < ends elements and opens comments.
+_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+
+
+def render_script(
+    *, project_id: str, base_url: str, experiments: Sequence[Mapping[str, Any]], count_bots: bool = False
+) -> bytes:
+    """Build the JavaScript for one project: the same input gives the same bytes, ASCII only.
+
+    `experiments` is the array of the documented active-experiments response; fields that the browser does not
+    need are left out, and the values of HTML changes are sanitised here once more. `base_url` is the origin that
+    events are posted to, with a path prefix if there is one; empty: the origin that the script came from.
+    `count_bots` also counts automated browsers (tests, demonstrations).
+    """
+    config = {
+        "projectId": project_id,
+        "baseUrl": base_url,
+        "countBots": count_bots,
+        "experiments": [_experiment(experiment) for experiment in experiments],
+    }
+    text = json.dumps(config, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+    before, after = _template()
+    return (before + text + after).encode("ascii")
+
+
+def render_demo(project_id: str, script_url: str) -> bytes:
+    """Build the demo shop: one HTML page without other files that loads the script from `script_url`."""
+    page = _read("demo.html")
+    page = page.replace("{{PROJECT_ID}}", html.escape(project_id))
+    return page.replace("{{SCRIPT_URL}}", html.escape(script_url)).encode()
+
+
+def _experiment(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    fields = ("id", "name", "urlMatchType", "targetUrl", "trafficPercentage")
+    variants = [
+        {
+            **{field: variant[field] for field in ("id", "name", "weight")},
+            "changes": [_change(change) for change in variant["changes"]],
+        }
+        for variant in experiment["variants"]
+    ]
+    return {**{field: experiment[field] for field in fields}, "variants": variants}
+
+
+def _change(change: Mapping[str, Any]) -> dict[str, Any]:
+    fields = ("selector", "changeType", "property", "value")
+    kept = {field: change[field] for field in fields if change.get(field) is not None}
+    if change["changeType"] == "html":
+        kept["value"] = sanitize_html(change["value"])
+    return kept
+
+
+@functools.cache
+def _template() -> tuple[str, str]:
+    """Split the script where the configuration goes, without comment lines, blank lines and indentation."""
+    lines = (line.strip() for line in _read("script.js").splitlines())
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    before, _, after = code.partition(_PLACEHOLDER)
+    return before, after + "\n"
+
+
+@functools.cache
+def _read(name: str) -> str:
+    return importlib.resources.files(__name__).joinpath(name).read_text("utf-8")

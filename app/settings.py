@@ -1,0 +1,46 @@
+"""Settings: the environment, read once into one frozen record."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says; times in the unit that ends the name."""
+
+    database_url: str | None = None
+    data_dir: Path = Path(".prooflog")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    admin_token: str | None = None
+    workers: int = 1
+    public_url: str | None = None
+    horizon_past_days: float = 30
+    horizon_future_days: float = 1
+    count_bots: bool = False
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from the PROOFLOG_ variables that are set and not empty; ValueError names a bad one."""
+    given: dict[str, str] = {}
+    for field in msgspec.structs.fields(Settings):
+        value = environment.get(f"PROOFLOG_{field.name.upper()}", "")
+        if value:
+            given[field.name] = value
+    try:
+        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"a PROOFLOG_ variable is not usable: {error}") from None
+    if not 1 <= settings.workers <= 64:  # noqa: PLR2004
+        raise ValueError("PROOFLOG_WORKERS must lie between 1 and 64")
+    if not 0 <= settings.port <= 65535:  # noqa: PLR2004
+        raise ValueError("PROOFLOG_PORT must lie between 0 and 65535")
+    return settings
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)

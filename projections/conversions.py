@@ -1,0 +1,85 @@
+"""Conversions: goal events attributed to variants, whatever the order in which events arrive.
+
+A step touches only pairs of experiment and visitor that it can change. For those, every goal event
+is judged anew and the tallies move by the difference between the new outcome and the old one; so a
+late, earlier exposure corrects what was counted before.
+"""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from projections.queries import queries
+from projections.steps import NIL, Step, run_queries, step_parameters
+
+TABLES = ("goal_event", "visitor_outcome", "goal_tally", "visitor_unattributed", "unattributed_tally")
+STAGING = (
+    "staging_goal_events",
+    "staging_pairs",
+    "staging_judgements",
+    "staging_outcomes",
+    "staging_reasons",
+)
+
+
+class Outcomes(NamedTuple):
+    """What one variant's visitors of one epoch achieved for one goal.
+
+    `value_sum` and `value_squares` are exact sums over visitors of what the goal's kind measures.
+    """
+
+    goal: str
+    variant_id: UUID
+    epoch: int
+    converters: int
+    conversions: int
+    value_sum: Decimal
+    value_squares: Decimal
+
+
+async def apply(connection: AsyncConnection[Any], step: Step) -> None:
+    """Attribute the step's goal events, and earlier ones whose exposure arrived or moved in this step."""
+    names = (
+        "stage_goal_events",
+        "put_goal_events",
+        "stage_pairs",
+        "stage_judgements",
+        "stage_outcomes",
+        "stage_reasons",
+        "tally_outcomes",
+        "clear_outcomes",
+        "put_outcomes",
+        "tally_reasons",
+        "clear_reasons",
+        "put_reasons",
+        "tally_misnamed",
+        "tally_candidates",
+    )
+    await run_queries(connection, "conversions", names, step_parameters(step))
+
+
+async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> None:
+    """Drop all that was derived for an experiment; its goal events stay for what comes."""
+    names = ("forget_outcomes", "forget_goal_tallies", "forget_reasons", "forget_unattributed")
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    await run_queries(connection, "conversions", names, parameters)
+
+
+async def read_outcomes(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> list[Outcomes]:
+    """Tallies of an experiment by goal, variant and epoch."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    cursor = await connection.execute(queries("conversions")["goals"], parameters)
+    return [Outcomes(*row) for row in await cursor.fetchall()]
+
+
+async def read_unattributed(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> list[tuple[str, int]]:
+    """Events that count for no variant, by reason."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "nil": NIL}
+    cursor = await connection.execute(queries("conversions")["unattributed"], parameters)
+    return [(reason, events) for reason, events in await cursor.fetchall()]

@@ -1,0 +1,292 @@
+"""The event log: appends with exact dedupe, dense positions and a hash chain; reads in order.
+
+One append is one transaction: ledgers say what is new, the batch table's key fences the next
+positions, COPY writes the rows. The caller commits; nothing is acknowledged before that.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from projections.queries import queries
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_COPY_TRAILER = struct.pack(">h", -1)
+_NULL = struct.pack(">i", -1)
+_SIXTEEN = struct.pack(">i", 16)
+_ROW_FIELDS = 18
+_UUID_OID = 2950
+_UUID_ARRAY_OID = 2951
+_FENCE_TRIES_MAX = 1_000
+
+
+class IdempotencyKey(NamedTuple):
+    """A caller's key and what it stood for, both as 16-byte hashes."""
+
+    key_hash: bytes
+    body_hash: bytes
+
+
+class NewEvent(NamedTuple):
+    """An event ready to append: its id, its row in binary COPY form, and its key if it has one."""
+
+    event_id: bytes
+    row: bytes
+    idempotency: IdempotencyKey | None = None
+
+
+class Head(NamedTuple):
+    """Where a project's log ends: the position to write next, the newest time, the chain so far."""
+
+    next_position: int
+    received_at: datetime
+    digest: bytes
+
+
+EMPTY_HEAD = Head(1, datetime(1970, 1, 1, tzinfo=UTC), bytes(32))
+
+
+class Known(NamedTuple):
+    """What an idempotency key stood for when it was first used."""
+
+    event_id: bytes
+    body_hash: bytes
+
+
+class Appended(NamedTuple):
+    """What one transaction wrote: ids of new events, earlier uses of idempotency keys, the new heads."""
+
+    fresh: set[bytes]
+    known: dict[tuple[UUID, bytes], Known]
+    heads: dict[UUID, Head]
+
+
+async def append(
+    connection: AsyncConnection[Any],
+    batches: dict[UUID, Sequence[NewEvent]],
+    heads: dict[UUID, Head],
+    now: datetime,
+) -> Appended:
+    """Write the events that are new, in order, inside the caller's transaction.
+
+    No event id and no idempotency key may stand twice in `batches`. `heads` is a cache: a stale
+    entry costs a round trip, never correctness.
+    """
+    projects = sorted(batches, key=lambda project: project.bytes)  # one order everywhere: no deadlocks
+    fresh, known = await _remember(connection, projects, batches)
+    new_heads: dict[UUID, Head] = {}
+    rows: list[bytes] = []
+    for project_id in projects:
+        new = [event.row for event in batches[project_id] if event.event_id in fresh]
+        if not new:
+            continue
+        head = heads.get(project_id) or await read_head(connection, project_id)
+        claimed = await _claim(connection, project_id, head, new, now)
+        rows.extend(_rows(project_id, claimed.next_position - len(new), claimed.received_at, new))
+        new_heads[project_id] = claimed
+    if rows:
+        async with connection.cursor() as cursor, cursor.copy(queries("event_log")["copy_events"]) as copy:
+            await copy.write(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
+    return Appended(fresh, known, new_heads)
+
+
+def encode_row(
+    *,
+    occurred_at: datetime,
+    event_id: bytes,
+    source: Literal["browser", "server", "management"],
+    event_type: str,
+    event_name: str | None = None,
+    experiment_id: UUID | None = None,
+    variant_id: UUID | None = None,
+    visitor_id: str | None = None,
+    session_id: str | None = None,
+    pathname: str | None = None,
+    full_url: str | None = None,
+    referrer: str | None = None,
+    utm: bytes | None = None,
+    event_data: bytes | None = None,
+    context: bytes | None = None,
+) -> bytes:
+    """An event's fields after received_at, in binary COPY form; JSON fields come as checked text."""
+    return b"".join(
+        (
+            _EIGHT_BYTES.pack(8, (occurred_at - _POSTGRES_EPOCH) // _MICROSECOND),
+            _SIXTEEN,
+            event_id,
+            _SOURCES[source],
+            _uuid(experiment_id),
+            _uuid(variant_id),
+            _text(event_type),
+            _text(event_name),
+            _text(visitor_id),
+            _text(session_id),
+            _text(pathname),
+            _text(full_url),
+            _text(referrer),
+            _bytes(utm),
+            _bytes(event_data),
+            _bytes(context),
+        )
+    )
+
+
+async def read_head(connection: AsyncConnection[Any], project_id: UUID) -> Head:
+    """Where the project's log ends now."""
+    cursor = await connection.execute(queries("event_log")["head"], {"project_id": project_id})
+    row = await cursor.fetchone()
+    return Head(row[0], row[1], bytes(row[2])) if row else EMPTY_HEAD
+
+
+async def position_at(connection: AsyncConnection[Any], project_id: UUID, time: datetime) -> int:
+    """The last position received at or before a time; 0 when the log began later."""
+    parameters = {"project_id": project_id, "time": time}
+    row = await (await connection.execute(queries("event_log")["position_at"], parameters)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def received_at(connection: AsyncConnection[Any], project_id: UUID, position: int) -> datetime | None:
+    """When the event at a position was received; None before the first."""
+    parameters = {"project_id": project_id, "position": position}
+    row = await (await connection.execute(queries("event_log")["received_at"], parameters)).fetchone()
+    return row[0] if row else None
+
+
+def chain_digest(
+    previous: bytes, project_id: UUID, first_position: int, received: datetime, rows: Iterable[bytes]
+) -> bytes:
+    """The digest of a batch: sha256 over the digest before it, its place, its time and its rows."""
+    content = hashlib.sha256()
+    count = 0
+    for row in rows:
+        content.update(row)
+        count += 1
+    micros = (received - _POSTGRES_EPOCH) // _MICROSECOND
+    place = struct.pack(">qqq", first_position, count, micros)
+    return hashlib.sha256(previous + project_id.bytes + place + content.digest()).digest()
+
+
+class _UuidArray:
+    """Sixteen-byte values sent as uuid[] without a Python object for each."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, values: Sequence[bytes]) -> None:
+        head = struct.pack(">iiiii", 1, 0, _UUID_OID, len(values), 1)
+        self.data = head + b"".join([_SIXTEEN + value for value in values])
+
+
+class _UuidArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = _UUID_ARRAY_OID
+
+    def dump(self, obj: _UuidArray) -> bytes:
+        return obj.data
+
+
+async def _remember(
+    connection: AsyncConnection[Any], projects: list[UUID], batches: dict[UUID, Sequence[NewEvent]]
+) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
+    connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
+    plain = sorted(
+        (project.bytes, event.event_id)
+        for project in projects
+        for event in batches[project]
+        if event.idempotency is None
+    )
+    keyed = sorted(
+        (project.bytes, event.idempotency.key_hash, event.event_id, event.idempotency.body_hash)
+        for project in projects
+        for event in batches[project]
+        if event.idempotency is not None
+    )
+    fresh: set[bytes] = set()
+    if plain:
+        columns = [_UuidArray(column) for column in zip(*plain, strict=True)]
+        fresh |= await _returned_ids(connection, "insert_ledger", columns, [row[1] for row in plain])
+    known: dict[tuple[UUID, bytes], Known] = {}
+    if keyed:
+        columns = [_UuidArray(column) for column in zip(*keyed, strict=True)]
+        ids = [row[2] for row in keyed]
+        fresh_keyed = await _returned_ids(connection, "insert_idempotency_keys", columns, ids)
+        fresh |= fresh_keyed
+        if len(fresh_keyed) < len(keyed):
+            known = await _known_keys(connection, columns[:2])
+    return fresh, known
+
+
+async def _returned_ids(
+    connection: AsyncConnection[Any], query: str, columns: list[_UuidArray], ids: list[bytes]
+) -> set[bytes]:
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(queries("event_log")[query], columns)
+        if cursor.rowcount == len(ids):  # the ordinary case: nothing to fetch
+            return set(ids)
+        return {row[0].bytes for row in await cursor.fetchall()}
+
+
+async def _known_keys(
+    connection: AsyncConnection[Any], columns: list[_UuidArray]
+) -> dict[tuple[UUID, bytes], Known]:
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(queries("event_log")["known_idempotency_keys"], columns)
+        return {
+            (project_id, key_hash.bytes): Known(event_id.bytes, body_hash.bytes)
+            for project_id, key_hash, event_id, body_hash in await cursor.fetchall()
+        }
+
+
+async def _claim(
+    connection: AsyncConnection[Any], project_id: UUID, head: Head, rows: list[bytes], now: datetime
+) -> Head:
+    for _ in range(_FENCE_TRIES_MAX):
+        received = max(now, head.received_at)  # never backwards within a project, whatever the clocks say
+        digest = chain_digest(head.digest, project_id, head.next_position, received, rows)
+        cursor = await connection.execute(
+            queries("event_log")["insert_batch"],
+            (project_id, head.next_position, len(rows), received, digest),
+        )
+        if cursor.rowcount == 1:
+            return Head(head.next_position + len(rows), received, digest)
+        # Another writer committed these positions while we waited for its key: go behind it.
+        head = await read_head(connection, project_id)
+    raise RuntimeError(f"could not claim positions of project {project_id}")
+
+
+def _rows(project_id: UUID, first_position: int, received: datetime, rows: list[bytes]) -> Iterable[bytes]:
+    start = struct.pack(">h", _ROW_FIELDS) + _SIXTEEN + project_id.bytes
+    time = _EIGHT_BYTES.pack(8, (received - _POSTGRES_EPOCH) // _MICROSECOND)
+    pack = _EIGHT_BYTES.pack
+    for position, row in enumerate(rows, first_position):
+        yield start + pack(8, position) + time + row
+
+
+_EIGHT_BYTES = struct.Struct(">iq")
+_LENGTH = struct.Struct(">i")
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return _NULL if value is None else _LENGTH.pack(len(value)) + value
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = value.encode()
+    return _LENGTH.pack(len(data)) + data
+
+
+def _uuid(value: UUID | None) -> bytes:
+    return _NULL if value is None else _SIXTEEN + value.bytes
+
+
+_SOURCES = {source: _text(source) for source in ("browser", "server", "management")}

@@ -1,0 +1,95 @@
+"""Experiments as the other projections need them: variants, goals, epochs, folded from the facts."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+
+from domain import experiment as experiments
+from domain.events import (
+    ExperimentDetailsChanged,
+    ExperimentFact,
+    ExperimentStarted,
+    ExperimentStopped,
+    ExperimentVariantsChanged,
+    decode_fact,
+)
+from domain.experiment import Experiment
+from projections.queries import queries
+
+TABLES = ("experiment_plan", "plan_variant", "plan_goal", "plan_epoch")
+STAGING: tuple[str, ...] = ()
+
+_decode_experiment = msgspec.json.Decoder(Experiment).decode
+
+
+async def apply_fact(
+    connection: AsyncConnection[Any], project_id: UUID, position: int, stored: str
+) -> UUID | None:
+    """Fold one fact into its experiment's plan; the experiment whose tallies it makes void, if any.
+
+    A draft whose variants, goals or window change starts from nothing: what was counted under the
+    other plan would not mean the same.
+    """
+    fact = decode_fact(stored)
+    if not isinstance(fact, ExperimentFact):
+        return None
+    before = await read_plan(connection, project_id, fact.experiment_id)
+    after = experiments.evolve(before, fact)
+    await _put(connection, project_id, position, fact, after)
+    voids = isinstance(fact, ExperimentVariantsChanged) or (
+        isinstance(fact, ExperimentDetailsChanged)
+        and (fact.goals is not msgspec.UNSET or fact.attribution_window_hours is not msgspec.UNSET)
+    )
+    return fact.experiment_id if voids else None
+
+
+async def read_plan(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> Experiment | None:
+    """The experiment as it stands at the checkpoint; None when the project has no such one."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    row = await (await connection.execute(queries("experiments")["plan"], parameters)).fetchone()
+    return _decode_experiment(row[0]) if row else None
+
+
+async def _put(
+    connection: AsyncConnection[Any], project_id: UUID, position: int, fact: ExperimentFact, plan: Experiment
+) -> None:
+    sql = queries("experiments")
+    keys = {"project_id": project_id, "experiment_id": plan.id}
+    await connection.execute(
+        sql["put_plan"],
+        {
+            **keys,
+            "state": msgspec.json.encode(plan).decode(),
+            "window_hours": plan.attribution_window_hours,
+            "started_position": position if isinstance(fact, ExperimentStarted) else None,
+            "stopped_position": position if isinstance(fact, ExperimentStopped) else None,
+        },
+    )
+    for clear in ("clear_plan_variants", "clear_plan_goals", "clear_plan_epochs"):
+        await connection.execute(sql[clear], keys)
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            sql["put_plan_variant"], [{**keys, "variant_id": variant.id} for variant in plan.variants]
+        )
+        await cursor.executemany(
+            sql["put_plan_goal"],
+            [
+                {
+                    **keys,
+                    "goal": goal.name,
+                    "kind": goal.kind,
+                    "event_type": goal.event_type,
+                    "event_name": goal.event_name,
+                    "value_field": goal.value_field,
+                }
+                for goal in plan.goals
+            ],
+        )
+        await cursor.executemany(
+            sql["put_plan_epoch"],
+            [{**keys, "epoch": epoch.number, "started_at": epoch.started_at} for epoch in plan.epochs],
+        )

@@ -1,0 +1,52 @@
+"""Exposures: which variant each visitor saw first, and how many visitors and impressions each variant has."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from projections.queries import queries
+from projections.steps import Step, run_queries, step_parameters
+
+TABLES = ("visitor_exposure", "variant_tally", "impression_tally")
+STAGING = ("staging",)
+
+
+class Visitors(NamedTuple):
+    """Distinct visitors of one variant whose first exposure fell into one epoch."""
+
+    variant_id: UUID
+    epoch: int
+    visitors: int
+    multiple_exposures: int
+
+
+async def apply(connection: AsyncConnection[Any], step: Step) -> None:
+    """Count the step's impressions and first exposures; leaves what changed in staged_exposure."""
+    names = ("stage", "tally_visitors", "put_exposures", "tally_impressions")
+    await run_queries(connection, "exposures", names, step_parameters(step))
+
+
+async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> None:
+    """Drop all that was derived for an experiment."""
+    names = ("forget_exposures", "forget_visitors", "forget_impressions")
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    await run_queries(connection, "exposures", names, parameters)
+
+
+async def read_visitors(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> list[Visitors]:
+    """Visitors of an experiment by variant and epoch."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    cursor = await connection.execute(queries("exposures")["visitors"], parameters)
+    return [Visitors(*row) for row in await cursor.fetchall()]
+
+
+async def read_impressions(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> dict[UUID, int]:
+    """Impressions of an experiment by variant."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    cursor = await connection.execute(queries("exposures")["impressions"], parameters)
+    return dict(await cursor.fetchall())

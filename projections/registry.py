@@ -1,0 +1,16 @@
+"""What is derived from the log: the table of contents.
+
+`experiments` comes first, since the others read the plans that it folds; `conversions` comes after
+`exposures`, since it reads which of them a step changed.
+"""
+
+from projections import conversions, experiments, exposures
+
+PROJECTIONS = {
+    "experiments": experiments,
+    "exposures": exposures,
+    "conversions": conversions,
+}
+
+# Raise when the meaning of a derived table changes: the server then asks for a rebuild.
+PROJECTION_VERSION = 1

@@ -1,0 +1,63 @@
+-- insert_ledger: remember event ids; the ones returned were not known before
+insert into event_ledger (project_id, event_id)
+select * from unnest(%s::uuid[], %s::uuid[])
+on conflict do nothing
+returning event_id;
+
+-- insert_idempotency_keys: remember idempotency keys; the ones returned were not known before
+insert into idempotency_key (project_id, key_hash, event_id, body_hash)
+select * from unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
+on conflict do nothing
+returning event_id;
+
+-- known_idempotency_keys: what is remembered under some keys
+select project_id, key_hash, event_id, body_hash
+from idempotency_key
+where (project_id, key_hash) in (select * from unnest(%s::uuid[], %s::uuid[]));
+
+-- head: the newest batch of a project
+select first_position + event_count, received_at, digest
+from log_batch
+where project_id = %(project_id)s
+order by first_position desc
+limit 1;
+
+-- insert_batch: claim the next positions; no row comes back when another writer claimed them first
+insert into log_batch (project_id, first_position, event_count, received_at, digest)
+values (%s, %s, %s, %s, %s)
+on conflict do nothing;
+
+-- copy_events: append rows in binary form
+copy event_log (
+    project_id, position, received_at, occurred_at, event_id, source, experiment_id, variant_id,
+    event_type, event_name, visitor_id, session_id, pathname, full_url, referrer, utm, event_data, context
+) from stdin (format binary);
+
+-- position_at: the last position received at or before a time
+select first_position + event_count - 1, received_at
+from log_batch
+where project_id = %(project_id)s and received_at <= %(time)s
+order by received_at desc, first_position desc
+limit 1;
+
+-- received_at: when the batch that holds a position was received
+select received_at
+from log_batch
+where project_id = %(project_id)s and first_position <= %(position)s
+order by first_position desc
+limit 1;
+
+-- management_facts: the experiment and key changes of a project up to a position
+select position, event_data::text
+from event_log
+where project_id = %(project_id)s and source = 'management' and position <= %(position)s
+order by position;
+
+-- events_page: a page of a project's events in order, for export
+select position, received_at, occurred_at, event_id, source::text, experiment_id, variant_id,
+       event_type, event_name, visitor_id, session_id, pathname, full_url, referrer,
+       utm::text, event_data::text, context::text
+from event_log
+where project_id = %(project_id)s and position > %(after)s and position <= %(until)s
+order by position
+limit %(rows_max)s;

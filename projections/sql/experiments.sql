@@ -1,0 +1,82 @@
+-- tables: experiments as the projection knows them at its checkpoint
+create table experiment_plan (
+    project_id          uuid     not null,
+    experiment_id       uuid     not null,
+    state               json     not null,
+    attribution_window  interval not null,
+    started_position    bigint,
+    stopped_position    bigint,
+    primary key (project_id, experiment_id)
+);
+create table plan_variant (
+    project_id    uuid not null,
+    experiment_id uuid not null,
+    variant_id    uuid not null,
+    primary key (project_id, experiment_id, variant_id)
+);
+create table plan_goal (
+    project_id    uuid not null,
+    experiment_id uuid not null,
+    goal          text not null,
+    kind          text not null,
+    event_type    text not null,
+    event_name    text,
+    value_field   text,
+    primary key (project_id, experiment_id, goal)
+);
+create index plan_goal_by_event on plan_goal (project_id, event_type);
+create table plan_epoch (
+    project_id    uuid        not null,
+    experiment_id uuid        not null,
+    epoch         integer     not null,
+    started_at    timestamptz not null,
+    primary key (project_id, experiment_id, epoch)
+);
+
+-- facts: the management facts of a range, in order
+select position, event_data::text
+from event_log
+where project_id = %(project_id)s and source = 'management'
+  and position > %(after)s and position <= %(until)s
+order by position;
+
+-- plan: one experiment as last written
+select state::text from experiment_plan
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- put_plan: write one experiment's plan
+insert into experiment_plan (
+    project_id, experiment_id, state, attribution_window, started_position, stopped_position
+)
+values (
+    %(project_id)s, %(experiment_id)s, %(state)s, make_interval(hours => %(window_hours)s),
+    %(started_position)s, %(stopped_position)s
+)
+on conflict (project_id, experiment_id) do update set
+    state = excluded.state,
+    attribution_window = excluded.attribution_window,
+    started_position = coalesce(experiment_plan.started_position, excluded.started_position),
+    stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position);
+
+-- clear_plan_variants: forget an experiment's variants before they are written anew
+delete from plan_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- clear_plan_goals: forget an experiment's goals before they are written anew
+delete from plan_goal where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- clear_plan_epochs: forget an experiment's epochs before they are written anew
+delete from plan_epoch where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- put_plan_variant: write one variant
+insert into plan_variant (project_id, experiment_id, variant_id)
+values (%(project_id)s, %(experiment_id)s, %(variant_id)s);
+
+-- put_plan_goal: write one goal
+insert into plan_goal (project_id, experiment_id, goal, kind, event_type, event_name, value_field)
+values (
+    %(project_id)s, %(experiment_id)s, %(goal)s, %(kind)s, %(event_type)s, %(event_name)s, %(value_field)s
+);
+
+-- put_plan_epoch: write one epoch
+insert into plan_epoch (project_id, experiment_id, epoch, started_at)
+values (%(project_id)s, %(experiment_id)s, %(epoch)s, %(started_at)s);

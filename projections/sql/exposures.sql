@@ -1,0 +1,160 @@
+-- tables: who saw which variant first, and how many they are
+create table visitor_exposure (
+    project_id       uuid        not null,
+    visitor_id       text        not null,
+    experiment_id    uuid        not null,
+    variant_id       uuid        not null,
+    first_exposed_at timestamptz not null,
+    epoch            integer     not null,
+    multiple         boolean     not null,
+    primary key (project_id, visitor_id, experiment_id)
+);
+create table variant_tally (
+    project_id         uuid    not null,
+    experiment_id      uuid    not null,
+    variant_id         uuid    not null,
+    epoch              integer not null,
+    day                date    not null,
+    visitors           bigint  not null,
+    multiple_exposures bigint  not null,
+    primary key (project_id, experiment_id, variant_id, epoch, day)
+);
+create table impression_tally (
+    project_id    uuid   not null,
+    experiment_id uuid   not null,
+    variant_id    uuid   not null,
+    day           date   not null,
+    impressions   bigint not null,
+    primary key (project_id, experiment_id, variant_id, day)
+);
+
+-- staging: exposures of one step, beside what was known of the same visitors before
+create temporary table if not exists staged_exposure (
+    visitor_id       text        not null,
+    experiment_id    uuid        not null,
+    variant_id       uuid        not null,
+    first_exposed_at timestamptz not null,
+    epoch            integer     not null,
+    multiple         boolean     not null,
+    old_variant_id   uuid,
+    old_exposed_at   timestamptz,
+    old_epoch        integer,
+    old_multiple     boolean
+) on commit delete rows;
+
+-- stage: merge the step's impressions with what is known; only what changes is staged
+insert into staged_exposure
+with impression as (
+    select e.visitor_id, e.experiment_id, e.variant_id, min(e.occurred_at) as occurred_at
+    from event_log e
+    join plan_variant v using (project_id, experiment_id, variant_id)
+    where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
+      and e.event_type = 'experiment_impression' and e.source <> 'management'
+      and e.visitor_id is not null
+    group by e.visitor_id, e.experiment_id, e.variant_id
+),
+seen as (
+    select visitor_id, experiment_id,
+           -- The earliest counts; two at once are told apart by id, so that order of arrival never matters.
+           (array_agg(variant_id order by occurred_at, variant_id))[1] as variant_id,
+           min(occurred_at) as first_exposed_at,
+           count(*) > 1 as multiple
+    from impression
+    group by visitor_id, experiment_id
+),
+merged as (
+    select s.visitor_id, s.experiment_id,
+           known.variant_id as old_variant_id, known.first_exposed_at as old_exposed_at,
+           known.epoch as old_epoch, known.multiple as old_multiple,
+           s.variant_id, s.first_exposed_at,
+           known.visitor_id is null
+               or (s.first_exposed_at, s.variant_id) < (known.first_exposed_at, known.variant_id) as is_first,
+           s.multiple or coalesce(known.multiple or known.variant_id <> s.variant_id, false) as multiple
+    from seen s
+    left join visitor_exposure known
+        on known.project_id = %(project_id)s
+       and known.visitor_id = s.visitor_id
+       and known.experiment_id = s.experiment_id
+)
+select visitor_id, experiment_id,
+       case when is_first then variant_id else old_variant_id end,
+       case when is_first then first_exposed_at else old_exposed_at end,
+       case when is_first then coalesce(
+           (select max(epoch) from plan_epoch p
+            where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id
+              and p.started_at <= m.first_exposed_at),
+           -- A clock behind ours: before the start is the first epoch.
+           (select min(epoch) from plan_epoch p
+            where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id),
+           0) else old_epoch end,
+       multiple, old_variant_id, old_exposed_at, old_epoch, old_multiple
+from merged m
+where is_first or multiple is distinct from old_multiple;
+
+-- tally_visitors: add what the staged exposures change
+insert into variant_tally (project_id, experiment_id, variant_id, epoch, day, visitors, multiple_exposures)
+select %(project_id)s, experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date,
+       sum(case when multiple then 0 else sign end), sum(case when multiple then sign else 0 end)
+from (
+    select experiment_id, variant_id, epoch, first_exposed_at as exposed_at, multiple, 1 as sign
+    from staged_exposure
+    union all
+    select experiment_id, old_variant_id, old_epoch, old_exposed_at, old_multiple, -1
+    from staged_exposure
+    where old_variant_id is not null
+) change
+group by experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date
+on conflict (project_id, experiment_id, variant_id, epoch, day) do update set
+    visitors = variant_tally.visitors + excluded.visitors,
+    multiple_exposures = variant_tally.multiple_exposures + excluded.multiple_exposures;
+
+-- tally_impressions: count the step's impressions
+insert into impression_tally (project_id, experiment_id, variant_id, day, impressions)
+select e.project_id, e.experiment_id, e.variant_id, (e.occurred_at at time zone 'UTC')::date, count(*)
+from event_log e
+join plan_variant v using (project_id, experiment_id, variant_id)
+where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
+  and e.event_type = 'experiment_impression' and e.source <> 'management'
+group by 1, 2, 3, 4
+on conflict (project_id, experiment_id, variant_id, day) do update set
+    impressions = impression_tally.impressions + excluded.impressions;
+
+-- put_exposures: remember who was exposed to what
+insert into visitor_exposure (
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+)
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+from staged_exposure
+on conflict (project_id, visitor_id, experiment_id) do update set
+    variant_id = excluded.variant_id,
+    first_exposed_at = excluded.first_exposed_at,
+    epoch = excluded.epoch,
+    multiple = excluded.multiple;
+
+-- forget_exposures: drop what was derived for a draft whose plan changed
+delete from visitor_exposure where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- forget_visitors: drop the visitor tallies of a draft whose plan changed
+delete from variant_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- forget_impressions: drop the impression tallies of a draft whose plan changed
+delete from impression_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- visitors: distinct visitors of an experiment by variant and epoch
+select variant_id, epoch, sum(visitors)::bigint, sum(multiple_exposures)::bigint
+from variant_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s
+group by variant_id, epoch;
+
+-- impressions: impressions of an experiment by variant
+select variant_id, sum(impressions)::bigint
+from impression_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s
+group by variant_id;
+
+-- days: visitors of an experiment by day of first exposure
+select day, variant_id, sum(visitors)::bigint
+from variant_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s
+group by day, variant_id
+order by day, variant_id;

@@ -1,0 +1,32 @@
+"""One step of catching up: a range of a project's log under one plan."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from projections.queries import queries
+
+# Stands for "no known experiment" in the tallies of unattributed events.
+NIL = UUID(int=0)
+
+
+class Step(NamedTuple):
+    """The positions after `after` up to and including `until`; no experiment changes inside."""
+
+    project_id: UUID
+    after: int
+    until: int
+
+
+async def run_queries(
+    connection: AsyncConnection[Any], file: str, names: tuple[str, ...], parameters: dict[str, Any]
+) -> None:
+    """Run named statements one after another."""
+    for name in names:
+        await connection.execute(queries(file)[name], parameters)
+
+
+def step_parameters(step: Step) -> dict[str, Any]:
+    """A step as SQL parameters."""
+    return {"project_id": step.project_id, "after": step.after, "until": step.until, "nil": NIL}
