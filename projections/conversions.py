@@ -67,9 +67,7 @@ async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_
     await run_queries(connection, "conversions", names, parameters)
 
 
-async def read_outcomes(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> list[Outcomes]:
+async def read_outcomes(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> list[Outcomes]:
     """Tallies of an experiment by goal, variant and epoch."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     cursor = await connection.execute(queries("conversions")["goals"], parameters)

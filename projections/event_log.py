@@ -6,15 +6,16 @@ positions, COPY writes the rows. The caller commits; nothing is acknowledged bef
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from domain.events import Fact, encode_fact, fact_type
 from projections.queries import queries
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -72,7 +73,7 @@ class Appended(NamedTuple):
 
 async def append(
     connection: AsyncConnection[Any],
-    batches: dict[UUID, Sequence[NewEvent]],
+    batches: Mapping[UUID, Sequence[NewEvent]],
     heads: dict[UUID, Head],
     now: datetime,
 ) -> Appended:
@@ -97,6 +98,28 @@ async def append(
         async with connection.cursor() as cursor, cursor.copy(queries("event_log")["copy_events"]) as copy:
             await copy.write(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
     return Appended(fresh, known, new_heads)
+
+
+async def append_facts(
+    connection: AsyncConnection[Any], project_id: UUID, facts: Sequence[Fact], now: datetime
+) -> Head:
+    """Append management facts inside the caller's transaction; where the log ends after them."""
+    events = [_fact_event(fact) for fact in facts]
+    appended = await append(connection, {project_id: events}, {}, now)
+    return appended.heads[project_id]
+
+
+def _fact_event(fact: Fact) -> NewEvent:
+    event_id = uuid4().bytes
+    row = encode_row(
+        occurred_at=fact.at,
+        event_id=event_id,
+        source="management",
+        event_type=fact_type(fact),
+        experiment_id=getattr(fact, "experiment_id", None),
+        event_data=encode_fact(fact),
+    )
+    return NewEvent(event_id, row)
 
 
 def encode_row(
@@ -194,7 +217,7 @@ class _UuidArrayDumper(Dumper):
 
 
 async def _remember(
-    connection: AsyncConnection[Any], projects: list[UUID], batches: dict[UUID, Sequence[NewEvent]]
+    connection: AsyncConnection[Any], projects: list[UUID], batches: Mapping[UUID, Sequence[NewEvent]]
 ) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
     connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
     plain = sorted(

@@ -45,9 +45,7 @@ async def apply_fact(
     return fact.experiment_id if voids else None
 
 
-async def read_plan(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> Experiment | None:
+async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Experiment | None:
     """The experiment as it stands at the checkpoint; None when the project has no such one."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     row = await (await connection.execute(queries("experiments")["plan"], parameters)).fetchone()

@@ -34,9 +34,7 @@ async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_
     await run_queries(connection, "exposures", names, parameters)
 
 
-async def read_visitors(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> list[Visitors]:
+async def read_visitors(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> list[Visitors]:
     """Visitors of an experiment by variant and epoch."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     cursor = await connection.execute(queries("exposures")["visitors"], parameters)

@@ -2,7 +2,7 @@
 
 import hashlib
 from importlib import resources
-from typing import LiteralString, NamedTuple, cast
+from typing import LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
 
@@ -29,7 +29,7 @@ def migrations() -> list[Migration]:
         key=lambda file: file.name,
     )
     return [
-        Migration(file.name, cast("LiteralString", text), hashlib.sha256(text.encode()).hexdigest())
+        Migration(file.name, text, hashlib.sha256(text.encode()).hexdigest())
         for file in files
         for text in [file.read_text("utf-8")]
     ]
@@ -45,7 +45,7 @@ async def migrate(connection: AsyncConnection) -> list[str]:
             " name text primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
         rows = await (await connection.execute("select name, checksum from migration")).fetchall()
-        known = dict(rows)
+        known: dict[str, str] = dict(rows)
         for migration in migrations():
             if migration.name in known:
                 if known[migration.name] != migration.checksum:

@@ -1,4 +1,4 @@
-"""Two means: Welch's test, the variance restricted to the hypothesis, and Fieller's ratio interval."""
+"""Two means: Welch's test, the variance restricted to the hypothesis, and Fieller's interval of the lift."""
 
 import numpy as np
 from scipy import special
@@ -25,7 +25,7 @@ def welch_critical(df: Floats, alpha: float) -> Floats:
 
 
 def restricted(
-    difference: Floats, v0: Floats, n0: Floats, v1: Floats, n1: Floats, critical: Floats
+    difference: Floats, v0: Floats, n0: Floats, v1: Floats, n1: Floats, *, critical: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Give z squared, the two variances and the widened critical value for monitoring two means.
 
@@ -51,29 +51,30 @@ def restricted(
     return np.where(difference == 0.0, 0.0, z_squared), v0, v1, widened
 
 
-def fieller_interval(
+def fieller_lift(
     mean0: Floats, v0: Floats, mean1: Floats, v1: Floats, critical: Floats, *, least: float
 ) -> tuple[Floats, Floats]:
-    """Give the limits of mean 1 over mean 0 for mean 0 > 0, -inf and inf where unbounded.
+    """Give the limits of mean 1 / mean 0 - 1 for mean 0 > 0, -inf and inf where unbounded.
 
-    Fieller 1954: every ratio r with |mean1 - r mean0| <= critical * sqrt(v1 + r^2 v0), so that 1 is
+    Fieller 1954: every ratio r with |mean1 - r mean0| <= critical * sqrt(v1 + r^2 v0), so that no lift is
     excluded exactly when mean1 - mean0 +- critical * sqrt(v0 + v1) excludes 0. The true mean 0 is taken
     as positive, which leaves one ray of the two that an imprecise mean 0 gives. `least` is the smallest
-    ratio there can be: 0 for values that are never negative, else -inf.
+    lift there can be: -1 for values that are never negative, else -inf.
     """
     with np.errstate(all="ignore"):
-        ratio = mean1 / mean0
+        lift, ratio = (mean1 - mean0) / mean0, mean1 / mean0
         noise0, noise1 = (critical * (np.sqrt(v) / mean0) for v in (v0, v1))
-        a = (1.0 - noise0) * (1.0 + noise0)
-        c = (np.abs(ratio) - noise1) * (np.abs(ratio) + noise1)
+        # The limits solve a x^2 - 2 b x + c = 0 in the lift x; c > 0 exactly when no lift is excluded.
+        a, b = (1.0 - noise0) * (1.0 + noise0), lift + noise0 * noise0
+        noise = np.hypot(noise0, noise1)
+        c = (np.abs(lift) - noise) * (np.abs(lift) + noise)
         inside = (ratio * noise0) ** 2 + noise1 * noise1 * a
-        reach = np.abs(ratio) + np.sqrt(np.maximum(inside, 0.0))
-        # For a positive ratio `near` is the limit next to 0 and `far` the other; mirrored below 0.
-        near = np.where(reach > 0.0, c / reach, 0.0)
-        far = np.where(a > 0.0, reach / a, np.inf)
-        near = np.where((a <= 0.0) & (inside < 0.0), -np.inf, near)
-        # The ray dropped below 0 may hold 1: then nothing can be excluded.
-        near = np.where((a <= 0.0) & (ratio < 0.0) & (a - 2.0 * ratio + c <= 0.0), -np.inf, near)
-        low = np.where(ratio >= 0.0, near, -far)
-        high = np.where(ratio >= 0.0, far, -near)
+        root = np.sqrt(np.maximum(inside, 0.0))
+        low = np.where(b >= 0.0, c / (b + root), (b - root) / a)
+        high = np.where(b >= 0.0, (b + root) / a, c / (b - root))
+        ray, whole = a <= 0.0, (a <= 0.0) & (inside < 0.0)
+        # A dropped ray may hold "no lift": then nothing can be excluded.
+        low = np.where(whole | (ray & (ratio < 0.0)), -np.inf, low)
+        high = np.where(ray & ((ratio >= 0.0) | whole | (c <= 0.0)), np.inf, high)
+        high = np.where(ray & ~whole & (ratio < 0.0) & (c > 0.0), c / (b - root), high)
     return np.maximum(low, least), high

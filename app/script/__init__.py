@@ -22,10 +22,10 @@ def render_script(
 ) -> bytes:
     """Build the JavaScript for one project: the same input gives the same bytes, ASCII only.
 
-    `experiments` is the array of the documented active-experiments response; fields that the browser does not
-    need are left out, and the values of HTML changes are sanitised here once more. `base_url` is the origin that
-    events are posted to, with a path prefix if there is one; empty: the origin that the script came from.
-    `count_bots` also counts automated browsers (tests, demonstrations).
+    `experiments` is the array of the documented active-experiments response; fields that the browser does
+    not need are left out, and the values of HTML changes are sanitised here once more. `base_url` is the
+    origin that events are posted to, with a path prefix if there is one; empty: the origin that the script
+    came from. `count_bots` also counts automated browsers (tests, demonstrations).
     """
     config = {
         "projectId": project_id,

@@ -2,16 +2,15 @@
 
 import nh3
 
-# On top of nh3's own list (text, headings, lists, tables, images, links): no script, style, frame, form, object,
-# base, meta or link, no handler, no srcdoc, no style attribute.
-_TAGS = nh3.ALLOWED_TAGS | {"button", "label", "main", "picture", "section", "source"}
+# On top of nh3's own list (text, headings, lists, tables, images, links): no script, style, frame, form,
+# object, base, meta or link, no handler, no srcdoc, no style attribute.
+_TAGS = nh3.ALLOWED_TAGS | {"button", "label", "main", "section"}
 _ATTRIBUTES = {
     **nh3.ALLOWED_ATTRIBUTES,
     "*": {"class", "dir", "id", "lang", "role", "title"},
     "button": {"disabled", "type"},
-    "img": {*nh3.ALLOWED_ATTRIBUTES.get("img", set()), "decoding", "loading", "sizes", "srcset"},
+    "img": {*nh3.ALLOWED_ATTRIBUTES.get("img", set()), "decoding", "loading"},
     "label": {"for"},
-    "source": {"media", "sizes", "srcset", "type"},
 }
 _URL_SCHEMES = {"http", "https", "mailto", "tel"}
 

@@ -86,15 +86,18 @@
   const read = safe((area, key) => win[area].getItem(key));
   const write = safe((area, key, value) => (win[area].setItem(key, value), true));
   const parse = safe((text) => JSON.parse(text));
-  const remove = safe((key) => win.localStorage.removeItem(key));
   const LOCAL = "localStorage";
   const SESSION = "sessionStorage";
+  const remove = safe((key, area = LOCAL) => win[area].removeItem(key));
   const COOKIE_SECONDS = 400 * 86400;
   const setCookie = safe((value, seconds) => {
     const secure = location.protocol === "https:" ? ";Secure" : "";
     doc.cookie = `gmp_vid=${value};Max-Age=${seconds};Path=/;SameSite=Lax${secure}`;
   });
-  const ourKeys = (prefix) => safe(() => Object.keys(win.localStorage))()?.filter((key) => key.startsWith(prefix)) || [];
+  const ourKeys = (prefix, area = LOCAL) => {
+    const keys = safe(() => Object.keys(win[area]))() || [];
+    return keys.filter((key) => key.startsWith(prefix));
+  };
 
   // crypto.randomUUID exists on secure origins only.
   const uuid = () => {
@@ -136,7 +139,7 @@
   if (isPrivate) {
     visitorId = "";
     setCookie("", 0);
-    ourKeys("gmp_").forEach((key) => remove(key));
+    [LOCAL, SESSION].forEach((area) => ourKeys("gmp_", area).forEach((key) => remove(key, area)));
   }
 
   const SESSION_IDLE_MS = 30 * 60e3;

@@ -48,7 +48,7 @@ def test_without_goals_conversions_are_the_primary_goal():
 
 def test_a_command_with_an_id_too_few_is_a_fault_of_the_caller():
     """Nothing is invented in the domain."""
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         given().when(structs.replace(create(), variant_ids=(CONTROL_ID,))).leads_to()
     added = change(variants=(CONTROL_STAYS, BOLD_STAYS, VariantPatch(name="third", weight=1)))
     with pytest.raises(ValueError, match="new_ids"):

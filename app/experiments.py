@@ -1,0 +1,223 @@
+"""Experiments: commands decided against the present state, their facts appended with it in one commit."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import cssselect2
+import msgspec
+from psycopg import AsyncConnection
+
+from app.script import sanitize_html
+from domain import refusals
+from domain.events import ExperimentFact
+from domain.experiment import (
+    ChangeExperiment,
+    Command,
+    CreateExperiment,
+    Experiment,
+    ExperimentPatch,
+    NewExperiment,
+    Variant,
+    VariantChange,
+    decide,
+    evolve,
+    ids_wanted,
+    selectors,
+)
+from domain.refusals import FieldError
+from projections.event_log import append_facts
+from projections.queries import queries
+
+_TRIES_MAX = 10
+_Body = TypeVar("_Body", NewExperiment, ExperimentPatch)
+
+_decode = msgspec.json.Decoder(Experiment).decode
+
+
+async def create_experiment(
+    connection: AsyncConnection[Any], project_id: UUID, body: NewExperiment, *, actor: str
+) -> Experiment:
+    """A new draft; raises InvalidExperiment with everything that is wrong with it."""
+    body = _sanitized(body)
+    command = CreateExperiment(
+        experiment_id=uuid4(),
+        variant_ids=tuple(uuid4() for _ in body.variants),
+        body=body,
+        at=datetime.now(UTC),
+        actor=actor,
+        problems=_selector_problems(body),
+    )
+    return await execute(connection, project_id, command.experiment_id, lambda _now: command)
+
+
+async def change_experiment(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    patch: ExperimentPatch,
+    *,
+    actor: str,
+) -> Experiment:
+    """Change what the patch sets; a started experiment keeps its variants, goals and page."""
+    patch = _sanitized(patch)
+    new_ids = tuple(uuid4() for _ in range(ids_wanted(patch)))
+    problems = _selector_problems(patch)
+
+    def command(now: datetime) -> ChangeExperiment:
+        return ChangeExperiment(patch=patch, at=now, actor=actor, new_ids=new_ids, problems=problems)
+
+    return await execute(connection, project_id, experiment_id, command)
+
+
+async def execute(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    command: Callable[[datetime], Command],
+) -> Experiment:
+    """Decide a command and append its facts; decided anew when somebody else was faster.
+
+    Raises the Refusal that the decision names.
+    """
+    for _ in range(_TRIES_MAX):
+        now = datetime.now(UTC)
+        async with connection.transaction():
+            before = await read_experiment(connection, project_id, experiment_id)
+            facts = decide(command(now), before)
+            if not facts:
+                return _existing(before)
+            after = _fold(before, facts)
+            if await _put(connection, project_id, before, after):
+                await append_facts(connection, project_id, facts, now)
+                return after
+    raise RuntimeError(f"experiment {experiment_id} changes faster than a command can be decided")
+
+
+async def read_experiment(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> Experiment | None:
+    """One experiment as it stands now."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    row = await (await connection.execute(queries("projects")["experiment"], parameters)).fetchone()
+    return _decode(row[1]) if row else None
+
+
+async def read_experiments(
+    connection: AsyncConnection[Any], project_id: UUID, *, running_only: bool = False
+) -> list[Experiment]:
+    """A project's experiments; the running ones in a lasting order, all of them newest change first."""
+    query = queries("projects")["running_experiments" if running_only else "experiments"]
+    rows = await (await connection.execute(query, {"project_id": project_id})).fetchall()
+    return [_decode(state) for (state,) in rows]
+
+
+def documented(experiment: Experiment) -> dict[str, Any]:
+    """An experiment in the shape of the reference, and nothing else."""
+    return {
+        "id": str(experiment.id),
+        "name": experiment.name,
+        "type": experiment.type,
+        "targetUrl": experiment.target_url,
+        "urlMatchType": experiment.url_match_type,
+        "trafficPercentage": experiment.traffic_percentage,
+        "variants": [_documented_variant(variant) for variant in experiment.variants],
+    }
+
+
+class ActiveExperiments:
+    """What each project shows now, at most a second old; the pages that ask are many."""
+
+    SECONDS = 1.0
+    PROJECTS_MAX = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[UUID, tuple[float, list[dict[str, Any]]]] = {}
+
+    async def get(self, connections: Any, project_id: UUID) -> list[dict[str, Any]]:  # noqa: ANN401
+        """The running experiments of a project in the documented shape."""
+        found = self._known.get(project_id)
+        if found is None or found[0] < time.monotonic():
+            async with connections.connection() as connection:
+                running = await read_experiments(connection, project_id, running_only=True)
+            if len(self._known) >= self.PROJECTS_MAX:
+                self._known.clear()
+            found = (time.monotonic() + self.SECONDS, [documented(experiment) for experiment in running])
+            self._known[project_id] = found
+        return found[1]
+
+    def forget(self, project_id: UUID) -> None:
+        """Read the project's experiments anew next time."""
+        self._known.pop(project_id, None)
+
+
+def _documented_variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "id": str(variant.id),
+        "name": variant.name,
+        "isControl": variant.is_control,
+        "weight": variant.weight,
+        "changes": [msgspec.to_builtins(change) for change in variant.changes],
+    }
+
+
+async def _put(
+    connection: AsyncConnection[Any], project_id: UUID, before: Experiment | None, after: Experiment
+) -> bool:
+    query = queries("projects")["add_experiment" if before is None else "change_experiment"]
+    cursor = await connection.execute(
+        query,
+        {
+            "project_id": project_id,
+            "experiment_id": after.id,
+            "version": after.version,
+            "expected": before.version if before else 0,
+            "status": after.status,
+            "changed_at": after.changed_at,
+            "state": msgspec.json.encode(after).decode(),
+        },
+    )
+    return cursor.rowcount == 1
+
+
+def _fold(before: Experiment | None, facts: list[ExperimentFact]) -> Experiment:
+    state = before
+    for fact in facts:
+        state = evolve(state, fact)
+    return _existing(state)
+
+
+def _existing(experiment: Experiment | None) -> Experiment:
+    if experiment is None:
+        raise refusals.ExperimentNotFound
+    return experiment
+
+
+def _selector_problems(body: NewExperiment | ExperimentPatch) -> tuple[FieldError, ...]:
+    problems = []
+    for path, selector in selectors(body):
+        try:
+            cssselect2.compile_selector_list(selector)
+        except cssselect2.SelectorError as error:
+            problems.append(FieldError(path=path, reason=f"is not a CSS selector: {error}"))
+    return tuple(problems)
+
+
+def _sanitized(body: _Body) -> _Body:
+    if not body.variants:
+        return body
+    variants = tuple(
+        msgspec.structs.replace(variant, changes=tuple(_sanitized_change(change) for change in variant.changes))
+        if variant.changes
+        else variant
+        for variant in body.variants
+    )
+    return msgspec.structs.replace(body, variants=variants)
+
+
+def _sanitized_change(change: VariantChange) -> VariantChange:
+    if change.change_type != "html":
+        return change
+    return msgspec.structs.replace(change, value=sanitize_html(change.value))

@@ -1,0 +1,141 @@
+"""What browsers call: the script, the batch of events, the active experiments."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post, route
+from litestar.enums import HttpMethod
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.decoding import Rejected, decode_track, inflate
+from app.problems import Problem
+from app.projects import Project, parse_project_id
+from app.script import render_script
+from app.services import Services
+
+CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=30"
+PREFIX = "/api/analytics"
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "content-type, content-encoding",
+    "Access-Control-Max-Age": "86400",
+}
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Accepted(msgspec.Struct):
+    """What became of a batch."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+
+
+@post("/track", status_code=202, summary="Submit batched client events", tags=["browser"])
+async def track(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Append a batch of browser events; answered once they are durable.
+
+    The body is `{"projectId", "events": [...]}` of at most 1 MiB and 1,000 events, whatever its
+    content type says, gzip allowed. One bad event never costs its neighbours.
+    """
+    body = inflate(await request.body(), request.headers.get("content-encoding"))
+    batch = decode_track(body, datetime.now(UTC), services.horizon)
+    project = await services.projects.get(services.pool, batch.project_id)
+    _refuse_foreign_origin(project, request)
+    outcomes = await services.writer.write(batch.project_id, batch.events) if batch.events else []
+    refused = [
+        Rejected(index, outcome.refused)
+        for index, outcome in zip(batch.indices, outcomes, strict=True)
+        if outcome.refused
+    ]
+    duplicates = sum(outcome.duplicate for outcome in outcomes)
+    answer = Accepted(
+        accepted=len(outcomes) - duplicates - len(refused),
+        duplicates=duplicates,
+        rejected=sorted(batch.rejected + refused, key=lambda rejected: rejected.index),
+    )
+    return Response(msgspec.json.encode(answer), status_code=202, media_type="application/json")
+
+
+@get("/script.js", summary="The tracking script of a project", tags=["browser"])
+async def script(request: AnyRequest, services: Services) -> Response[bytes]:
+    """The browser script with the running experiments inlined, so that one request decides before paint."""
+    project = await _project(request, services)
+    experiments = await services.active.get(services.pool, project.project_id)
+    base_url = services.settings.public_url or str(request.base_url).rstrip("/")
+    body = render_script(
+        project_id=str(project.project_id),
+        base_url=base_url,
+        experiments=experiments,
+        count_bots=services.settings.count_bots,
+    )
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Host"}
+    return _cacheable(request, body, "text/javascript; charset=utf-8", headers)
+
+
+@get("/experiments/active", summary="The running experiments of a project", tags=["browser"])
+async def active_experiments(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Every running experiment in the documented shape."""
+    project = await _project(request, services)
+    experiments = await services.active.get(services.pool, project.project_id)
+    return _cacheable(request, msgspec.json.encode({"experiments": experiments}), "application/json", {})
+
+
+@route(
+    ["/track", "/experiments/active", "/script.js"],
+    http_method=[HttpMethod.OPTIONS],
+    status_code=204,
+    include_in_schema=False,
+)
+async def preflight() -> Response[None]:
+    """Any page may ask; whether a project takes its events is decided by its list of origins."""
+    return Response(None, status_code=204, headers=_PREFLIGHT)
+
+
+def allow_any_origin(app: ASGIApp) -> ASGIApp:
+    """Let pages of any origin read these answers, refusals too: a script must tell 400 from a lost network."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_origin(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"access-control-allow-origin", b"*")]
+            await send(message)
+
+        public = scope["path"] in _PUBLIC_PATHS
+        await app(scope, receive, send_with_origin if public else send)
+
+    return middleware
+
+
+_PUBLIC_PATHS = {f"{PREFIX}{path}" for path in ("/track", "/experiments/active", "/script.js")}
+
+
+async def _project(request: AnyRequest, services: Services) -> Project:
+    project_id = parse_project_id(request.query_params.get("projectId"))
+    return await services.projects.get(services.pool, project_id)
+
+
+def _refuse_foreign_origin(project: Project, request: AnyRequest) -> None:
+    if not project.allows(request.headers.get("origin")):
+        raise Problem(403, "origin_not_allowed", "this project takes no events from pages of this origin")
+
+
+def _cacheable(request: AnyRequest, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response[bytes]:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    all_headers = {
+        "ETag": etag,
+        "Cache-Control": CACHE_CONTROL,
+        "X-Content-Type-Options": "nosniff",
+        **headers,
+    }
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag in known or "*" in known:
+        return Response(b"", status_code=304, media_type=media_type, headers=all_headers)
+    return Response(body, status_code=200, media_type=media_type, headers=all_headers)
+
+
+browser_router = Router(PREFIX, route_handlers=[track, script, active_experiments, preflight])

@@ -1,0 +1,67 @@
+"""Builds the HTTP application: routes, services, error map."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+
+from app import problems
+from app.decoding import BODY_BYTES_MAX
+from app.http.backend import backend_router
+from app.http.browser import allow_any_origin, browser_router
+from app.http.health import healthz, metrics, readyz
+from app.http.results import results
+from app.log_writer import Overloaded, Unavailable
+from app.problems import Problem
+from app.services import Services, open_services
+from app.settings import Settings
+from domain.refusals import Refusal
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings, database_url: str, admin_token: str, *, with_worker: bool = True) -> Litestar:
+    """The application over a migrated database."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_services(settings, database_url, admin_token, with_worker=with_worker) as services:
+            app.state.services = services
+            yield
+
+    return Litestar(
+        route_handlers=[browser_router, backend_router, results, healthz, readyz, metrics],
+        lifespan=[lifespan],
+        dependencies={"services": Provide(_services, sync_to_thread=False)},
+        middleware=[allow_any_origin],
+        exception_handlers={
+            Problem: problems.answer_problem,
+            Refusal: problems.answer_refusal,
+            Overloaded: problems.answer_overloaded,
+            Unavailable: problems.answer_overloaded,
+            HTTPException: problems.answer_http_exception,
+            Exception: problems.answer_defect,
+        },
+        openapi_config=OpenAPIConfig(
+            title="prooflog",
+            version=VERSION,
+            path="/schema",
+            render_plugins=[SwaggerRenderPlugin()],
+        ),
+        request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
+    )
+
+
+def _services(state: State) -> Services:
+    services: Services = state.services
+    return services
+
+
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,0 +1,206 @@
+"""Projects and their secret keys: made, checked, rotated."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection
+
+from app.problems import Problem
+from domain.events import ProjectCreated, SecretKeyIssued, SecretKeysExpiring
+from domain.refusals import FieldError
+from projections.event_log import append_facts
+from projections.queries import queries
+
+KEY_PREFIX = "prooflog_sk_"
+GRACE = timedelta(hours=24)
+PROJECT_NAME_CHARACTERS_MAX = 200
+ALLOWED_ORIGINS_MAX = 100
+# How long another process may not notice a change of origins.
+CACHE_SECONDS = 2.0
+CACHED_PROJECTS_MAX = 10_000
+
+# The project stands in the key, so that a look-up touches one project only.
+_KEY = re.compile(KEY_PREFIX + r"(?P<project>[0-9a-f]{32})_(?P<secret>[A-Za-z0-9_-]{43})")
+_ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+
+
+class Project(NamedTuple):
+    """What the server needs to know of a project."""
+
+    project_id: UUID
+    name: str
+    allowed_origins: tuple[str, ...]
+    privacy_key: bytes
+
+    def allows(self, origin: str | None) -> bool:
+        """Whether browser events may come from an origin; a caller without one is no browser."""
+        return not self.allowed_origins or origin is None or origin in self.allowed_origins
+
+    def hash_address(self, address: str, day: datetime) -> str:
+        """A keyed hash of an address that is another one tomorrow; the address itself is not kept."""
+        message = f"{day:%Y-%m-%d}\0{address}".encode()
+        return hashlib.blake2b(message, digest_size=16, key=self.privacy_key).hexdigest()
+
+
+class IssuedKey(NamedTuple):
+    """A new secret key, shown once, and until when the older ones work."""
+
+    secret_key: str
+    previous_keys_valid_until: datetime
+
+
+class ProjectCache:
+    """Projects by id, at most CACHE_SECONDS old; knows for as long which ids are unknown."""
+
+    def __init__(self) -> None:
+        self._known: dict[UUID, tuple[float, Project | None]] = {}
+
+    async def get(self, connections: Any, project_id: UUID) -> Project:  # noqa: ANN401  (a pool of any kind)
+        """The project; Problem 404 when there is none."""
+        found = self._known.get(project_id)
+        if found is None or found[0] < time.monotonic():
+            async with connections.connection() as connection:
+                project = await read_project(connection, project_id)
+            if len(self._known) >= CACHED_PROJECTS_MAX:
+                self._known.clear()
+            found = self._known[project_id] = (time.monotonic() + CACHE_SECONDS, project)
+        if found[1] is None:
+            raise Problem(404, "unknown_project", "there is no project with this projectId")
+        return found[1]
+
+    def forget(self, project_id: UUID) -> None:
+        """Read the project anew next time."""
+        self._known.pop(project_id, None)
+
+
+async def create_project(
+    connection: AsyncConnection[Any],
+    name: str,
+    allowed_origins: tuple[str, ...] = (),
+    *,
+    actor: str,
+    project_id: UUID | None = None,
+) -> tuple[UUID, str]:
+    """A new project: its public key and its first secret key, which is shown nowhere else."""
+    _check_project(name, allowed_origins)
+    now = datetime.now(UTC)
+    project_id = project_id or uuid4()
+    async with connection.transaction():
+        await connection.execute(
+            queries("projects")["add_project"],
+            {
+                "project_id": project_id,
+                "name": name,
+                "allowed_origins": list(allowed_origins),
+                "privacy_key": secrets.token_bytes(32),
+                "created_at": now,
+            },
+        )
+        created = ProjectCreated(at=now, actor=actor, name=name, allowed_origins=allowed_origins)
+        secret_key, issued = await _issue_key(connection, project_id, now, actor)
+        await append_facts(connection, project_id, [created, issued], now)
+    return project_id, secret_key
+
+
+async def rotate_key(connection: AsyncConnection[Any], project_id: UUID, *, actor: str) -> IssuedKey:
+    """A new secret key; every older one works for 24 hours from its own replacement."""
+    now = datetime.now(UTC)
+    valid_until = now + GRACE
+    async with connection.transaction():
+        parameters = {"project_id": project_id, "valid_until": valid_until}
+        await connection.execute(queries("projects")["expire_keys"], parameters)
+        secret_key, issued = await _issue_key(connection, project_id, now, actor)
+        expiring = SecretKeysExpiring(at=now, actor=actor, valid_until=valid_until)
+        await append_facts(connection, project_id, [expiring, issued], now)
+    return IssuedKey(secret_key, valid_until)
+
+
+async def authenticate(connection: AsyncConnection[Any], authorization: str | None) -> UUID:
+    """The project whose secret key an Authorization header carries; Problem 401 or 403 otherwise."""
+    scheme, _, key = (authorization or "").partition(" ")
+    found = _KEY.fullmatch(key.strip())
+    if scheme.lower() != "bearer" or found is None:
+        raise _unauthorized("send `Authorization: Bearer <secret key>`")
+    project_id = UUID(found["project"])
+    cursor = await connection.execute(queries("projects")["keys"], {"project_id": project_id})
+    given = _hash(key.strip())
+    # Compare with every key, so that the time taken tells nothing about which one came close.
+    matching = [
+        valid_until
+        for key_hash, valid_until in await cursor.fetchall()
+        if hmac.compare_digest(bytes(key_hash), given)
+    ]
+    if not matching:
+        raise _unauthorized("this secret key is not known")
+    if matching[0] is not None and matching[0] <= datetime.now(UTC):
+        raise Problem(403, "key_expired", "this secret key was replaced and its 24 hours are over")
+    return project_id
+
+
+async def read_project(connection: AsyncConnection[Any], project_id: UUID) -> Project | None:
+    """One project, or None."""
+    cursor = await connection.execute(queries("projects")["project"], {"project_id": project_id})
+    row = await cursor.fetchone()
+    return _project(row) if row else None
+
+
+async def read_projects(connection: AsyncConnection[Any]) -> list[Project]:
+    """All projects, oldest first."""
+    cursor = await connection.execute(queries("projects")["projects"])
+    return [_project(row) for row in await cursor.fetchall()]
+
+
+def parse_project_id(text: str | None) -> UUID:
+    """A public key as given in a query; Problem 400 when it is none."""
+    try:
+        return UUID(text or "")
+    except ValueError:
+        errors = [FieldError(path="projectId", reason="is not a UUID" if text else "is missing")]
+        raise Problem(400, "invalid_project_id", "projectId must be the project's UUID", errors=errors) from None
+
+
+async def _issue_key(
+    connection: AsyncConnection[Any], project_id: UUID, now: datetime, actor: str
+) -> tuple[str, SecretKeyIssued]:
+    key = f"{KEY_PREFIX}{project_id.hex}_{secrets.token_urlsafe(32)}"
+    hint = key[: len(KEY_PREFIX)] + "…" + key[-4:]
+    await connection.execute(
+        queries("projects")["add_key"],
+        {"project_id": project_id, "key_hash": _hash(key), "hint": hint, "issued_at": now},
+    )
+    issued = SecretKeyIssued(at=now, actor=actor, key_id=uuid4(), key_hash=_hash(key).hex(), prefix=hint)
+    return key, issued
+
+
+def _check_project(name: str, allowed_origins: tuple[str, ...]) -> None:
+    errors = []
+    if not 1 <= len(name.strip()) <= PROJECT_NAME_CHARACTERS_MAX or "\0" in name:
+        errors.append(FieldError(path="name", reason=f"must hold 1 to {PROJECT_NAME_CHARACTERS_MAX} characters"))
+    if len(allowed_origins) > ALLOWED_ORIGINS_MAX:
+        errors.append(FieldError(path="allowedOrigins", reason=f"may list {ALLOWED_ORIGINS_MAX} origins at most"))
+    errors += [
+        FieldError(path=f"allowedOrigins[{index}]", reason="is not an origin such as https://shop.example")
+        for index, origin in enumerate(allowed_origins)
+        if not _ORIGIN.fullmatch(origin)
+    ]
+    if errors:
+        raise Problem(400, "invalid_project", "the project is not valid", errors=errors)
+
+
+def _hash(key: str) -> bytes:
+    # The key holds 256 random bits: a fast hash is as good as a slow one, and costs no request anything.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _project(row: tuple[Any, ...]) -> Project:
+    return Project(row[0], row[1], tuple(row[2]), bytes(row[3]))
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})

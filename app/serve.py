@@ -1,0 +1,200 @@
+"""`prooflog serve`: database, migrations, processes, and what a person is told at the start."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import uvicorn
+
+from app.database import database_url, prepare_database
+from app.main import create_app
+from app.settings import Settings
+from app.worker import ProjectionWorker
+
+_LISTEN_BACKLOG = 2048
+_CHILD_STOP_SECONDS = 20
+
+
+def admin_token(settings: Settings) -> str:
+    """The admin's token: the one that is set, or one made at first start and kept for its owner only."""
+    if settings.admin_token:
+        return settings.admin_token
+    path = settings.data_dir / "admin-token"
+    if not path.exists():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:  # another process was faster
+            return path.read_text().strip()
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+    return path.read_text().strip()
+
+
+def serve(settings: Settings, *, with_worker: bool, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `on_ready` hears the address once requests are answered."""
+    listener = _listen(settings)
+    url, embedded = database_url(settings)
+    try:
+        asyncio.run(prepare_database(url))
+        token = admin_token(settings)
+        if settings.workers == 1:
+            run_process(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
+        else:
+            _supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
+    finally:
+        listener.close()
+        if embedded is not None:
+            embedded.close()
+
+
+def run_process(
+    settings: Settings,
+    url: str,
+    token: str,
+    listener: socket.socket,
+    *,
+    with_worker: bool,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """One HTTP process on a socket that is already bound."""
+    app = create_app(settings, url, token, with_worker=with_worker)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=10,
+            lifespan="on",
+        )
+    )
+    if on_ready is not None:
+        server.on_started = lambda: on_ready(address_of(listener))
+    server.run(sockets=[listener])
+    if not server.started:
+        raise click.ClickException("the server could not start")
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address that a socket listens on, as people type it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+
+
+async def run_worker(url: str) -> None:
+    """Project until SIGINT or SIGTERM."""
+    worker = ProjectionWorker(url)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.run()
+
+
+class _Server(uvicorn.Server):
+    on_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.on_started is not None:
+            self.on_started()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise click.ClickException(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); set PROOFLOG_PORT to another port"
+        ) from None
+    listener.listen(_LISTEN_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _supervise(
+    settings: Settings,
+    url: str,
+    token: str,
+    listener: socket.socket,
+    *,
+    with_worker: bool,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Several HTTP processes on one socket, and one that projects; a process that dies is started again."""
+    asyncio.run(_supervising(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
+
+
+async def _supervising(
+    settings: Settings,
+    url: str,
+    token: str,
+    listener: socket.socket,
+    *,
+    with_worker: bool,
+    on_ready: Callable[[str], None],
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    environment = {
+        **os.environ,
+        "PROOFLOG_DATABASE_URL": url,
+        "PROOFLOG_ADMIN_TOKEN": token,
+        "PROOFLOG_DATA_DIR": str(Path(settings.data_dir).resolve()),
+    }
+    command = [sys.executable, "-m", "app", "process", "--socket", str(listener.fileno())]
+    commands = [command] * settings.workers
+    if with_worker:
+        commands.append([sys.executable, "-m", "app", "worker"])
+    async with asyncio.TaskGroup() as group:
+        for arguments in commands:
+            group.create_task(_keep_alive(arguments, environment, listener.fileno(), stopping))
+        on_ready(address_of(listener))
+
+
+async def _keep_alive(
+    arguments: list[str], environment: dict[str, str], descriptor: int, stopping: asyncio.Event
+) -> None:
+    while not stopping.is_set():
+        async with _child(arguments, environment, descriptor) as child:
+            ended = asyncio.create_task(child.wait())
+            stopped = asyncio.create_task(stopping.wait())
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not stopping.is_set():
+                click.echo(f"process {child.pid} ended with {child.returncode}; starting another", err=True)
+                await asyncio.sleep(0.5)
+
+
+@asynccontextmanager
+async def _child(
+    arguments: list[str], environment: dict[str, str], descriptor: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await asyncio.create_subprocess_exec(
+        *arguments, env=environment, pass_fds=[descriptor], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            try:
+                await asyncio.wait_for(child.wait(), _CHILD_STOP_SECONDS)
+            except TimeoutError:
+                child.kill()
+                await child.wait()

@@ -1,0 +1,73 @@
+"""Wiring: what a running server holds, opened and closed in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from app.database import connect, open_pool
+from app.decoding import Horizon
+from app.experiments import ActiveExperiments
+from app.log_writer import LogWriter
+from app.projects import ProjectCache
+from app.settings import Settings
+from app.worker import ProjectionWorker
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What handlers use."""
+
+    settings: Settings
+    admin_token: str
+    horizon: Horizon
+    database_url: str
+    pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+    writer: LogWriter
+    worker: ProjectionWorker
+    projects: ProjectCache
+    active: ActiveExperiments
+
+    def changed(self, project_id: UUID) -> None:
+        """Say that management facts were appended: caches are stale, projections have work."""
+        self.projects.forget(project_id)
+        self.active.forget(project_id)
+        self.worker.hint({project_id})
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, database_url: str, admin_token: str, *, with_worker: bool = True
+) -> AsyncIterator[Services]:
+    """Open everything; on the way out write what is queued, then end the worker."""
+    pool = open_pool(database_url)
+    await pool.open(wait=True, timeout=30)
+    worker = ProjectionWorker(database_url)
+    writer = LogWriter(lambda: connect(database_url), on_commit=worker.hint)
+    await writer.start()
+    working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
+    try:
+        yield Services(
+            settings=settings,
+            admin_token=admin_token,
+            horizon=Horizon(
+                timedelta(days=settings.horizon_past_days), timedelta(days=settings.horizon_future_days)
+            ),
+            database_url=database_url,
+            pool=pool,
+            writer=writer,
+            worker=worker,
+            projects=ProjectCache(),
+            active=ActiveExperiments(),
+        )
+    finally:
+        await writer.stop()
+        worker.stop()
+        if working is not None:
+            await working
+        await pool.close()

@@ -1,0 +1,85 @@
+"""The projection worker: keeps the tallies close behind the log."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from app.database import connect
+from projections.catch_up import STEP_EVENTS_MAX, LogGapError, catch_up, create_staging
+from projections.generations import lagging, live_schema
+
+# A sweep finds every project that lags, whoever wrote to it; a hint from this process is faster.
+SWEEP_SECONDS = 0.1
+# Events that arrive within this time share a step, whose cost is mostly fixed.
+GATHER_SECONDS = 0.02
+RECONNECT_SECONDS_MAX = 5.0
+
+_log = logging.getLogger("prooflog.worker")
+
+
+class ProjectionWorker:
+    """Catches up all projects, again and again, until it is stopped."""
+
+    def __init__(self, database_url: str, *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+        self._url = database_url
+        self._sweep_seconds = sweep_seconds
+        self._hinted = asyncio.Event()
+        self._stopping = False
+        self._broken: set[UUID] = set()
+
+    def hint(self, _projects: set[UUID]) -> None:
+        """Say that logs have grown; only a shortcut, the sweep would find them."""
+        self._hinted.set()
+
+    def stop(self) -> None:
+        """Ask the worker to end after the step at hand."""
+        self._stopping = True
+        self._hinted.set()
+
+    async def run(self) -> None:
+        """Work until stopped; a lost connection is opened again."""
+        pause = self._sweep_seconds
+        while not self._stopping:
+            try:
+                async with await connect(self._url) as connection:
+                    await create_staging(connection)
+                    pause = self._sweep_seconds
+                    await self._serve(connection)
+            except (psycopg.Error, OSError) as error:
+                if self._stopping:
+                    return
+                _log.warning("the worker lost its database (%s); trying again", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RECONNECT_SECONDS_MAX)
+
+    async def _serve(self, connection: AsyncConnection[Any]) -> None:
+        while not self._stopping:
+            worked = await self.sweep(connection)
+            if worked:
+                await asyncio.sleep(GATHER_SECONDS)
+                continue
+            self._hinted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hinted.wait(), self._sweep_seconds)
+
+    async def sweep(self, connection: AsyncConnection[Any]) -> bool:
+        """Take one step in each project that lags; whether there was any."""
+        worked = False
+        schema = await live_schema(connection)
+        for project_id, _, _ in await lagging(connection):
+            if self._stopping:
+                break
+            try:
+                await catch_up(connection, project_id, schema, events_max=STEP_EVENTS_MAX)
+                worked = True
+                self._broken.discard(project_id)
+            except (LogGapError, psycopg.DataError) as error:  # one project stands still, the others go on
+                if project_id not in self._broken:
+                    _log.critical("projections of project %s stand still: %s", project_id, error)
+                self._broken.add(project_id)
+        return worked

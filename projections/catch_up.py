@@ -1,0 +1,154 @@
+"""Catching up: the next range of a project's log into the tallies, rows and checkpoint together.
+
+A step takes only events that stand under one plan: it ends before the next management fact, and
+such facts are steps of their own. So the result never depends on where steps happen to end.
+"""
+
+from typing import Any, LiteralString, NamedTuple, cast
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Composed, Identifier
+
+from projections import conversions, experiments, exposures
+from projections.queries import queries
+from projections.registry import PROJECTIONS
+from projections.steps import Step
+
+STEP_EVENTS_MAX = 200_000
+# Where temporary tables live: a replay that leaves nothing behind.
+TEMPORARY = "pg_temp"
+
+
+class LogGapError(Exception):
+    """The log does not hold every position of a range: nothing more is derived from it."""
+
+
+class Progress(NamedTuple):
+    """Where a project's derived tables stand, and where its log ends."""
+
+    position: int
+    head: int
+
+
+async def catch_up(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    schema: str,
+    *,
+    limit: int | None = None,
+    events_max: int = STEP_EVENTS_MAX,
+) -> Progress:
+    """Take one step, never beyond position `limit`; when progress.position stays, there was nothing to do.
+
+    Raises LogGapError when a position is missing. Another projector at work on the same project
+    costs this step, not the result.
+    """
+    parameters: dict[str, Any] = {"project_id": project_id}
+    sql = queries("catch_up")
+    async with connection.transaction():
+        await use_schema(connection, schema)
+        after = await checkpoint(connection, project_id)
+        row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
+        log_end, next_fact = row or (None, None)
+        head = min(log_end or 0, limit if limit is not None else log_end or 0)
+        if head <= after:
+            return Progress(after, head)
+        until = min(head, after + events_max)
+        is_fact = next_fact == after + 1
+        if is_fact:
+            until = after + 1
+        elif next_fact is not None:
+            until = min(until, next_fact - 1)
+        step = Step(project_id, after, until)
+        moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
+        if moved.rowcount != 1:
+            return Progress(await checkpoint(connection, project_id), head)
+        await _assert_complete(connection, step)
+        if is_fact:
+            await _apply_fact(connection, step)
+        else:
+            await exposures.apply(connection, step)
+            await conversions.apply(connection, step)
+    return Progress(until, head)
+
+
+async def checkpoint(connection: AsyncConnection[Any], project_id: UUID) -> int:
+    """How far the tables in use have come in a project's log."""
+    parameters = {"project_id": project_id}
+    row = await (await connection.execute(queries("catch_up")["checkpoint"], parameters)).fetchone()
+    if row is None:
+        await connection.execute(queries("catch_up")["begin_checkpoint"], parameters)
+        return 0
+    return int(row[0])
+
+
+async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:
+    """Make an empty set of projection tables in a schema, or temporary ones in TEMPORARY."""
+    async with connection.transaction():
+        await use_schema(connection, schema)
+        for file in ("catch_up", *PROJECTIONS):
+            await connection.execute(queries(file)["tables"])
+
+
+async def create_staging(connection: AsyncConnection[Any]) -> None:
+    """Make the session's staging tables, which every step empties."""
+    for name, projection in PROJECTIONS.items():
+        for table in projection.STAGING:
+            await connection.execute(queries(name)[table])
+
+
+async def replay(connection: AsyncConnection[Any], project_id: UUID, position: int) -> None:
+    """Derive a project's tables as of a position into temporary tables of this connection.
+
+    The connection's search path shows them afterwards; close the connection to be rid of them.
+    """
+    await connection.execute("set search_path to pg_temp, public")
+    await create_tables(connection, TEMPORARY)
+    await create_staging(connection)
+    analyse_at = 1
+    steps = 0
+    while True:
+        progress = await catch_up(connection, project_id, TEMPORARY, limit=position)
+        if progress.position >= progress.head:
+            return
+        steps += 1
+        if steps == analyse_at:  # nothing else gathers statistics of temporary tables
+            await connection.execute("analyze visitor_exposure, goal_event, visitor_outcome")
+            analyse_at *= 2
+
+
+async def use_schema(connection: AsyncConnection[Any], schema: str) -> None:
+    """Let unqualified names mean one generation's tables until the transaction ends."""
+    await connection.execute(_search_path(schema))
+
+
+def _search_path(schema: str) -> SQL | Composed:
+    if schema == TEMPORARY:
+        return SQL("set local search_path to pg_temp, public")
+    return SQL("set local search_path to {}, public").format(Identifier(schema))
+
+
+async def _assert_complete(connection: AsyncConnection[Any], step: Step) -> None:
+    parameters = {"project_id": step.project_id, "after": step.after, "until": step.until}
+    row = await (await connection.execute(queries("catch_up")["count"], parameters)).fetchone()
+    if row is None or row[0] != step.until - step.after:
+        found = row[0] if row else 0
+        raise LogGapError(
+            f"project {step.project_id}: positions {step.after + 1} to {step.until} hold {found} events"
+        )
+
+
+async def _apply_fact(connection: AsyncConnection[Any], step: Step) -> None:
+    parameters = {"project_id": step.project_id, "after": step.after, "until": step.until}
+    rows = await (await connection.execute(queries("experiments")["facts"], parameters)).fetchall()
+    for position, stored in rows:
+        void = await experiments.apply_fact(connection, step.project_id, position, stored)
+        if void is not None:
+            await exposures.forget(connection, step.project_id, void)
+            await conversions.forget(connection, step.project_id, void)
+
+
+def tally_tables() -> list[LiteralString]:
+    """The derived tables, in the order of the registry."""
+    return [cast("LiteralString", table) for module in PROJECTIONS.values() for table in module.TABLES]

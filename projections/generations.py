@@ -1,0 +1,205 @@
+"""Generations: complete sets of derived tables, each in a schema of its own; one of them is live.
+
+A rebuild fills a new generation beside the live one, compares both at an equal position and flips.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Identifier
+
+from projections.catch_up import (
+    TEMPORARY,
+    Progress,
+    catch_up,
+    create_staging,
+    create_tables,
+    replay,
+    tally_tables,
+    use_schema,
+)
+from projections.queries import queries
+
+_GENERATION_LOCK = 7_306_087_156
+
+
+class Difference(NamedTuple):
+    """Rows of one table that two derivations of the same log do not share."""
+
+    project_id: UUID
+    table: str
+    rows: int
+
+
+class ProjectStatus(NamedTuple):
+    """How far a project's derived tables are behind its log."""
+
+    project_id: UUID
+    name: str
+    position: int
+    head: int
+    waiting_since: datetime | None
+
+
+def schema_of(generation: int) -> str:
+    """The schema that holds a generation's tables."""
+    return f"projection_{generation}"
+
+
+async def live_schema(connection: AsyncConnection[Any]) -> str:
+    """The schema that answers now."""
+    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
+    if row is None:
+        raise RuntimeError("there is no live generation of projections: run `prooflog migrate`")
+    return schema_of(row[0])
+
+
+async def ensure_live(connection: AsyncConnection[Any]) -> None:
+    """Make the first generation when there is none."""
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(%s)", (_GENERATION_LOCK,))
+        row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
+        if row is None:
+            await _create(connection, "live")
+
+
+async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
+    """Every project's lag in the live generation."""
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        cursor = await connection.execute(queries("catch_up")["status"])
+        return [ProjectStatus(*row) for row in await cursor.fetchall()]
+
+
+async def lagging(connection: AsyncConnection[Any]) -> list[tuple[UUID, int, int]]:
+    """Projects that have something to catch up: id, checkpoint, end of log."""
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        cursor = await connection.execute(queries("catch_up")["lagging"])
+        return [(project_id, position, head) for project_id, position, head in await cursor.fetchall()]
+
+
+async def rebuild(
+    builder: AsyncConnection[Any],
+    keeper: AsyncConnection[Any],
+    on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
+) -> list[Difference]:
+    """Derive everything anew beside the live tables, compare, flip; what the live ones had otherwise.
+
+    `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip.
+    """
+    old = await live_schema(builder)
+    async with builder.transaction():
+        generation = await _create(builder, "building")
+    new = schema_of(generation)
+    await create_staging(builder)
+    for _ in range(2):  # the first round takes long, the second what came meanwhile
+        for project_id, position in (await _positions(builder, old)).items():
+            await _catch_up_to(builder, project_id, new, position, on_progress)
+    async with keeper.transaction():
+        await use_schema(keeper, old)
+        rows = await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
+        for project_id, position in rows:
+            await _catch_up_to(builder, project_id, new, position, on_progress)
+        differences = [found for project_id, _ in rows for found in await compare(builder, project_id, old, new)]
+        await keeper.execute(queries("catch_up")["retire_live"])
+        await keeper.execute(queries("catch_up")["make_live"], {"generation": generation})
+    await keeper.execute(SQL("drop schema if exists {} cascade").format(Identifier(old)))
+    return differences
+
+
+async def verify(
+    replayer: AsyncConnection[Any], keeper: AsyncConnection[Any], project_id: UUID
+) -> tuple[int, list[Difference]]:
+    """Replay a project's log into temporary tables and compare; the position and what differs.
+
+    `keeper` holds the live checkpoint still while the two are compared.
+    """
+    live = await live_schema(keeper)
+    await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0))
+    async with keeper.transaction():
+        await use_schema(keeper, live)
+        rows = await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
+        position = dict(rows).get(project_id, 0)
+        await _catch_up_to(replayer, project_id, TEMPORARY, position, lambda _project, _progress: None)
+        return position, await compare(replayer, project_id, live, TEMPORARY)
+
+
+async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: str, other: str) -> list[Difference]:
+    """Tables of a project that are not the same in two schemas; rows that say zero do not count."""
+    differences = []
+    for table in tally_tables():
+        cursor = await connection.execute(
+            SQL(
+                "select count(*) from ("
+                " (select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts}"
+                "  except all"
+                "  select {columns} from {other}.{table} where project_id = %(project_id)s and {counts})"
+                " union all"
+                " (select {columns} from {other}.{table} where project_id = %(project_id)s and {counts}"
+                "  except all"
+                "  select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts})"
+                ") difference"
+            ).format(
+                columns=SQL(_COLUMNS.get(table, "*")),
+                counts=SQL(_COUNTS.get(table, "true")),
+                schema=Identifier(schema),
+                other=Identifier(other),
+                table=Identifier(table),
+            ),
+            {"project_id": project_id},
+        )
+        row = await cursor.fetchone()
+        if row and row[0]:
+            differences.append(Difference(project_id, table, row[0]))
+    return differences
+
+
+# A tally that has come back to zero is the same as none, and json has no equality.
+_COUNTS = {
+    "variant_tally": "(visitors <> 0 or multiple_exposures <> 0)",
+    "impression_tally": "impressions <> 0",
+    "goal_tally": "converters <> 0",
+    "unattributed_tally": "events <> 0",
+}
+_COLUMNS = {
+    "experiment_plan": "experiment_id, state::text, attribution_window, started_position, stopped_position",
+    "goal_event": (
+        "unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data::text"
+    ),
+}
+
+
+async def _create(connection: AsyncConnection[Any], state: str) -> int:
+    row = await (await connection.execute(queries("catch_up")["next_generation"])).fetchone()
+    generation = int(row[0]) if row else 1
+    await connection.execute(SQL("create schema {}").format(Identifier(schema_of(generation))))
+    await create_tables(connection, schema_of(generation))
+    await connection.execute(queries("catch_up")["add_generation"], {"generation": generation, "state": state})
+    return generation
+
+
+async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID, int]:
+    cursor = await connection.execute(
+        SQL("select project_id, position from {}.projection_checkpoint order by project_id").format(
+            Identifier(schema)
+        )
+    )
+    return dict(await cursor.fetchall())
+
+
+async def _catch_up_to(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    schema: str,
+    position: int,
+    on_progress: Callable[[UUID, Progress], None],
+) -> None:
+    while True:
+        progress = await catch_up(connection, project_id, schema, limit=position)
+        on_progress(project_id, progress)
+        if progress.position >= position:
+            return

@@ -1,0 +1,62 @@
+"""What a results page needs of one experiment, read at one position: the plan and its tallies."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from domain.experiment import Experiment
+from projections.catch_up import checkpoint, replay, use_schema
+from projections.conversions import Outcomes, read_outcomes, read_unattributed
+from projections.experiments import read_plan
+from projections.exposures import Visitors, read_impressions, read_visitors
+from projections.generations import live_schema
+
+
+class Snapshot(NamedTuple):
+    """One experiment as of a position of its project's log."""
+
+    position: int
+    plan: Experiment
+    visitors: list[Visitors]
+    impressions: dict[UUID, int]
+    outcomes: list[Outcomes]
+    unattributed: list[tuple[str, int]]
+
+
+async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
+    """The experiment at the live checkpoint; None when it is not known there."""
+    async with connection.transaction():
+        # Checkpoint and tallies must be of one moment.
+        await connection.execute("set transaction isolation level repeatable read")
+        await use_schema(connection, await live_schema(connection))
+        return await _read(connection, project_id, experiment_id)
+
+
+async def read_replayed(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int
+) -> Snapshot | None:
+    """The experiment as it was known at a position, derived from the log; takes a connection for itself."""
+    await replay(connection, project_id, position)
+    return await _read(connection, project_id, experiment_id)
+
+
+async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
+    """How far the live tables have come in a project's log."""
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        return await checkpoint(connection, project_id)
+
+
+async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
+    plan = await read_plan(connection, project_id, experiment_id)
+    if plan is None:
+        return None
+    return Snapshot(
+        position=await checkpoint(connection, project_id),
+        plan=plan,
+        visitors=await read_visitors(connection, project_id, experiment_id),
+        impressions=await read_impressions(connection, project_id, experiment_id),
+        outcomes=await read_outcomes(connection, project_id, experiment_id),
+        unattributed=await read_unattributed(connection, project_id, experiment_id),
+    )

@@ -1,0 +1,82 @@
+-- tables: how far this generation has come in each project's log
+create table projection_checkpoint (
+    project_id uuid   primary key,
+    position   bigint not null
+);
+
+-- checkpoint: how far this generation has come in a project's log
+select position from projection_checkpoint where project_id = %(project_id)s;
+
+-- begin_checkpoint: start a project at nothing
+insert into projection_checkpoint (project_id, position) values (%(project_id)s, 0)
+on conflict do nothing;
+
+-- move_checkpoint: compare and swap; no row means that another projector was here
+update projection_checkpoint set position = %(until)s
+where project_id = %(project_id)s and position = %(after)s;
+
+-- ahead: where the log ends, and the first management fact after a position
+select
+    (select first_position + event_count - 1 from log_batch
+     where project_id = %(project_id)s
+     order by first_position desc limit 1),
+    (select position from event_log
+     where project_id = %(project_id)s and source = 'management' and position > %(after)s
+     order by position limit 1);
+
+-- count: how many events a range holds, which must be its length
+select count(*) from event_log
+where project_id = %(project_id)s and position > %(after)s and position <= %(until)s;
+
+-- lagging: projects whose log goes on behind their checkpoint
+select p.project_id, coalesce(c.position, 0), h.head
+from project p
+left join projection_checkpoint c using (project_id)
+cross join lateral (
+    select first_position + event_count - 1 as head
+    from log_batch b
+    where b.project_id = p.project_id
+    order by first_position desc
+    limit 1
+) h
+where h.head > coalesce(c.position, 0);
+
+-- status: every project's checkpoint, the end of its log, and since when the next event waits
+select p.project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0), w.received_at
+from project p
+left join projection_checkpoint c using (project_id)
+left join lateral (
+    select first_position + event_count - 1 as head
+    from log_batch b
+    where b.project_id = p.project_id
+    order by first_position desc
+    limit 1
+) h on true
+left join lateral (
+    select received_at
+    from log_batch b
+    where b.project_id = p.project_id and b.first_position + b.event_count - 1 > coalesce(c.position, 0)
+      and b.first_position <= coalesce(c.position, 0) + 1
+    order by first_position desc
+    limit 1
+) w on true
+order by p.name, p.project_id;
+
+-- live_generation: which generation answers now
+select generation from projection_generation where state = 'live';
+
+-- next_generation: a number for a new generation
+select coalesce(max(generation), 0) + 1 from projection_generation;
+
+-- add_generation: a generation begins
+insert into projection_generation (generation, state, live_at)
+values (%(generation)s, %(state)s, case when %(state)s = 'live' then now() end);
+
+-- retire_live: the live generation steps down
+update projection_generation set state = 'retired' where state = 'live';
+
+-- make_live: a generation answers from now on
+update projection_generation set state = 'live', live_at = now() where generation = %(generation)s;
+
+-- lock_checkpoints: hold the live generation still; its positions
+select project_id, position from projection_checkpoint order by project_id for update;

@@ -1,0 +1,56 @@
+-- add_project: a project exists
+insert into project (project_id, name, allowed_origins, privacy_key, created_at)
+values (%(project_id)s, %(name)s, %(allowed_origins)s, %(privacy_key)s, %(created_at)s);
+
+-- project: one project
+select project_id, name, allowed_origins, privacy_key
+from project
+where project_id = %(project_id)s;
+
+-- projects: all projects
+select project_id, name, allowed_origins, privacy_key
+from project
+order by created_at, project_id;
+
+-- add_key: a secret key works from now on
+insert into secret_key (project_id, key_hash, hint, issued_at)
+values (%(project_id)s, %(key_hash)s, %(hint)s, %(issued_at)s);
+
+-- expire_keys: every key so far works until a time, unless it ends before
+update secret_key set valid_until = least(valid_until, %(valid_until)s::timestamptz)
+where project_id = %(project_id)s;
+
+-- keys: the secret keys of a project
+select key_hash, valid_until
+from secret_key
+where project_id = %(project_id)s;
+
+-- experiment: the present state of one experiment
+select version, state::text
+from experiment
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- experiments: the present states of a project's experiments, newest change first
+select state::text
+from experiment
+where project_id = %(project_id)s
+order by changed_at desc, experiment_id;
+
+-- running_experiments: the experiments that a project shows now
+select state::text
+from experiment
+where project_id = %(project_id)s and status = 'running'
+order by experiment_id;
+
+-- add_experiment: a new experiment; no row when its id is taken
+insert into experiment (project_id, experiment_id, version, status, changed_at, state)
+values (%(project_id)s, %(experiment_id)s, %(version)s, %(status)s, %(changed_at)s, %(state)s)
+on conflict do nothing;
+
+-- change_experiment: compare and swap on the version; no row when somebody else was faster
+update experiment
+set version = %(version)s, status = %(status)s, changed_at = %(changed_at)s, state = %(state)s
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and version = %(expected)s;
+
+-- owner_of_experiment: which project an experiment belongs to
+select project_id from experiment where experiment_id = %(experiment_id)s;

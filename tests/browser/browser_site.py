@@ -1,0 +1,190 @@
+"""A small site on 127.0.0.1 that serves pages and the script and keeps what is posted."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page
+
+from app.script import render_script
+
+PROJECT_ID = "6d1c2b1e-0d5f-4f5c-9a57-0c8a5c1f3b11"
+EXPERIMENT_ID = "0b9d2f6e-53a8-4a3b-8f0f-4d0c6f7f2a01"
+TRACK_PATH = "/api/analytics/track"
+WAIT_SECONDS = 8.0
+
+
+def variant(name: str, *changes: dict[str, str], weight: float = 1) -> dict[str, Any]:
+    """Describe a variant whose id is its name in lower case."""
+    return {
+        "id": name.lower(),
+        "name": name,
+        "isControl": name == "Control",
+        "weight": weight,
+        "changes": list(changes),
+    }
+
+
+def change(change_type: str, selector: str, value: str, property_: str | None = None) -> dict[str, str]:
+    """Describe one change; the property is left out when there is none."""
+    described = {"selector": selector, "changeType": change_type, "value": value}
+    return described if property_ is None else {**described, "property": property_}
+
+
+def experiment(*variants: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Describe a running experiment on all pages, with everybody in it."""
+    return {
+        "id": EXPERIMENT_ID,
+        "name": "Hero",
+        "type": "copy",
+        "targetUrl": "",
+        "urlMatchType": "all",
+        "trafficPercentage": 100,
+        "variants": list(variants),
+        **fields,
+    }
+
+
+def everybody_sees(*changes: dict[str, str], **fields: Any) -> dict[str, Any]:
+    """Describe an experiment with one variant, so that a test knows what is shown."""
+    return experiment(variant("Only", *changes), **fields)
+
+
+def page_html(body: str, head: str = "<script src='/script.js'></script>") -> str:
+    """Write a page with the script at the top, as customers are told to install it."""
+    return f"<!doctype html><html><head><meta charset='utf-8'>{head}</head><body>{body}</body></html>"
+
+
+@dataclass
+class Request:
+    """One post to the track address, and how it was answered."""
+
+    body: str
+    headers: dict[str, str]
+    status: int
+    seconds: float
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Read the batch."""
+        return json.loads(self.body)["events"]
+
+
+@dataclass
+class Site:
+    """What the server serves and what it got; `answer` decides the status and headers of a track request."""
+
+    pages: dict[str, str] = field(default_factory=dict)
+    page_headers: dict[str, str] = field(default_factory=dict)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
+    count_bots: bool = True
+    base_url: str = ""
+    answer: Callable[[], tuple[int, dict[str, str]]] = lambda: (202, {})
+    requests: list[Request] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    port: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def url(self) -> str:
+        """Name the site's origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def accepted(self) -> list[dict[str, Any]]:
+        """List all events of accepted requests, as they came."""
+        return [event for request in self.requests if request.status < 300 for event in request.events]
+
+    def stored(self, event_type: str | None = None) -> list[dict[str, Any]]:
+        """List the accepted events after the server's exact dedupe, in the order of their timestamps."""
+        unique = {
+            (event["visitorId"], event["timestamp"], event["eventType"], event["pathname"]): event
+            for event in self.accepted
+        }
+        events = sorted(unique.values(), key=lambda event: event["timestamp"])
+        return [event for event in events if event_type in (None, event["eventType"])]
+
+    def wait_for(self, event_type: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until that many events of a type are stored, and return them."""
+        self.wait_until(lambda: len(self.stored(event_type)) >= count, f"{count} x {event_type}")
+        return self.stored(event_type)
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until a condition on what came in holds."""
+        with self.changed:
+            if not self.changed.wait_for(condition, WAIT_SECONDS):
+                types = [event["eventType"] for event in self.stored()]
+                pytest.fail(f"no {what} within {WAIT_SECONDS:g} s; stored: {types}, asked: {self.methods}")
+
+    def settle(self, page: Page, seconds: float = 1.5) -> None:
+        """Let the delay of ordinary events pass, to see what does not come."""
+        page.wait_for_timeout(seconds * 1000)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the site that a subclass names."""
+
+    protocol_version = "HTTP/1.1"
+    site: Site
+
+    def do_GET(self) -> None:
+        """Serve the script, a page, or 404."""
+        path = urlsplit(self.path).path
+        if path == "/script.js":
+            script = render_script(
+                project_id=PROJECT_ID,
+                base_url=self.site.base_url,
+                experiments=self.site.experiments,
+                count_bots=self.site.count_bots,
+            )
+            self._send(200, script, {"Content-Type": "text/javascript", "Cache-Control": "no-store"})
+        elif path in self.site.pages:
+            headers = {"Content-Type": "text/html; charset=utf-8", **self.site.page_headers}
+            self._send(200, self.site.pages[path].encode(), headers)
+        else:
+            self._send(404, b"", {})
+
+    def do_OPTIONS(self) -> None:
+        """Note a preflight: the tests expect none."""
+        self._note("OPTIONS")
+        self._send(204, b"", {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"})
+
+    def do_POST(self) -> None:
+        """Keep what is posted and answer as the test decided."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        status, headers = self.site.answer()
+        with self.site.changed:
+            self.site.requests.append(Request(body, dict(self.headers), status, time.monotonic()))
+        self._note("POST")
+        cors = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+        self._send(status, b"{}", {"Content-Type": "application/json", **cors, **headers})
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test output clean."""
+
+    def _note(self, method: str) -> None:
+        with self.site.changed:
+            self.site.methods.append(f"{method} {self.path}")
+            self.site.changed.notify_all()
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """A server whose threads end with the test."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a browser that goes away in the middle of an answer is part of the tests."""

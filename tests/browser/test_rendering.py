@@ -1,0 +1,141 @@
+"""The script as text: safe to embed, small, the same for the same input."""
+
+import gzip
+import html
+import json
+import pathlib
+import re
+
+import pytest
+from browser_site import PROJECT_ID, change, everybody_sees, experiment, page_html, variant
+
+import app.script
+from app.script import render_demo, render_script, sanitize_html
+
+GZIP_BYTES_MAX = 7_000
+HOSTILE = "</script><script>window.hacked=1</script>'\"`\\${window.hacked=1}<!--\u2028\u2029\x00\ud800é&"
+PAYLOADS = [
+    "<script>hacked=1</script>",
+    "<img src=x onerror=hacked=1>",
+    "<svg onload=hacked=1><script>hacked=1</script></svg>",
+    "<a href='javascript:hacked=1'>x</a>",
+    "<a href='java&#x09;script:hacked=1'>x</a>",
+    "<iframe srcdoc='<script>parent.hacked=1</script>'></iframe>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=hacked=1&gt;'>",
+    "<form action='javascript:hacked=1'><button formaction='javascript:hacked=1'>x</button></form>",
+    "<object data='javascript:hacked=1'></object><embed src='javascript:hacked=1'>",
+    "<base href='//evil.example/'><meta http-equiv=refresh content='0;url=javascript:hacked=1'>",
+    "<style>@import '//evil.example'</style><link rel=stylesheet href='//evil.example'>",
+    "<details open ontoggle=hacked=1>x</details><input autofocus onfocus=hacked=1>",
+]
+
+
+def render(experiments=(), **fields):
+    """Render as text with the test's project."""
+    given = {"project_id": PROJECT_ID, "base_url": "", "experiments": experiments, **fields}
+    return render_script(**given).decode("ascii")
+
+
+def config_of(script):
+    """Read the configuration back out of a rendered script."""
+    return json.loads(re.search(r"^const config = (.*);$", script, re.MULTILINE)[1])
+
+
+def test_only_what_the_browser_needs_is_inlined():
+    """Unknown fields, hypotheses for instance, stay on the server; the rest comes back as it went in."""
+    given = experiment(
+        variant("Control") | {"note": "secret"},
+        variant("Blue", change("style", "h1", "red", "color") | {"by": "secret"}),
+        hypothesis="secret",
+    )
+    config = config_of(render([given], base_url="https://a.example", count_bots=True))
+    assert "secret" not in json.dumps(config)
+    assert (config["projectId"], config["baseUrl"], config["countBots"]) == (
+        PROJECT_ID,
+        "https://a.example",
+        True,
+    )
+    (kept,) = config["experiments"]
+    assert kept["variants"][1]["changes"] == [change("style", "h1", "red", "color")]
+    assert set(kept) == {"id", "name", "urlMatchType", "targetUrl", "trafficPercentage", "variants"}
+
+
+def test_the_same_input_gives_the_same_bytes():
+    """An ETag over the script holds."""
+    assert render([everybody_sees()]) == render([everybody_sees()])
+
+
+def test_no_value_leaves_its_string():
+    """Whatever is configured, the script holds no tag, no line separator and no other placeholder."""
+    hostile = everybody_sees(change("text", HOSTILE, HOSTILE), name=HOSTILE + "__GMP_CONFIG__", id=HOSTILE)
+    script = render([hostile], base_url=HOSTILE)
+    assert not re.search(r"</?script|<!--", script, re.IGNORECASE)
+    config = config_of(script)
+    assert config["experiments"][0]["variants"][0]["changes"][0]["value"] == HOSTILE
+    assert config["experiments"][0]["name"] == HOSTILE + "__GMP_CONFIG__"
+
+
+def test_the_script_keeps_to_the_form_that_rendering_relies_on():
+    """ASCII, one placeholder in code, no string over lines, so that comment lines and indentation can go."""
+    source = (pathlib.Path(app.script.__file__).parent / "script.js").read_text("ascii")
+    code = [line for line in source.splitlines() if not line.strip().startswith("//")]
+    assert sum(line.count("__GMP_CONFIG__") for line in code) == 1
+    assert all(line.count("`") % 2 == 0 for line in code)
+    assert "/*" not in source.replace('"*/', "")
+    assert "eval(" not in source
+    assert "//" not in render().replace("://", "")
+
+
+def test_the_script_is_small():
+    """Compressed and without experiments it stays below its limit, before any minifier."""
+    assert len(gzip.compress(render().encode(), 9)) <= GZIP_BYTES_MAX
+
+
+def test_sanitised_html_keeps_what_shows():
+    """Ordinary markup of a variant survives, and sanitising again changes nothing."""
+    shown = (
+        '<h2 class="big" id="a">Hi</h2><p>a <b>b</b> &amp; <a class="x" href="/a?b=1&amp;c=2" rel="noopener '
+        'noreferrer">c</a></p><button type="button" aria-label="d">e</button><img src="/f.png" alt="g">'
+    )
+    assert sanitize_html(shown) == shown
+    assert all(sanitize_html(sanitize_html(payload)) == sanitize_html(payload) for payload in PAYLOADS)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("has_set_html", [True, False])
+def test_no_known_payload_runs_in_a_browser(site, context, has_set_html):
+    """As text, HTML and ids, in an external and in an inline script, nothing configured runs."""
+    if not has_set_html:
+        context.add_init_script("delete Element.prototype.setHTML")
+    attacks = [*PAYLOADS, HOSTILE.replace("\x00", "").replace("\ud800", "")]
+    changes = [
+        change(kind, f"#{kind}{number}", payload)
+        for number, payload in enumerate(attacks)
+        for kind in ("html", "text")
+    ]
+    site.experiments = [everybody_sees(*changes, name=attacks[-1], id=attacks[-1])]
+    places = "".join(
+        f"<div id='html{number}'></div><div id='text{number}'></div>" for number in range(len(attacks))
+    )
+    inline = render(site.experiments, count_bots=True)
+    site.pages["/"] = page_html(places, f"<script>{inline}</script>")
+    site.pages["/other"] = page_html(places)
+    page = context.new_page()
+    for path in ("/", "/other"):
+        page.goto(path)
+        for link in page.locator("a[href]").all():
+            assert not link.get_attribute("href").lower().startswith("javascript")
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.hacked ?? null") is None
+        assert page.inner_text("#text0") == PAYLOADS[0]
+        assert page.locator("#html1 [onerror], iframe, object, embed, base, style, link").count() == 0
+    site.wait_for("experiment_impression", 2)
+
+
+def test_the_demo_page_escapes_what_is_put_in():
+    """An address with quotes and ampersands stays an attribute."""
+    url = "/s.js?projectId=x&y=\"'><script>"
+    page = render_demo(PROJECT_ID, url).decode()
+    assert f'<script src="{html.escape(url)}"></script>' in page
+    assert "{{" not in page
+    assert PROJECT_ID in page

@@ -1,0 +1,81 @@
+"""A real PostgreSQL for every test: one server a session, one template, a copy of it for each test."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.database import EmbeddedPostgres, connect, prepare_database
+
+# Tests do not survive a power cut, so that their server need not either.
+_CONFIGURATION = """\
+fsync = off
+synchronous_commit = on
+full_page_writes = off
+max_connections = 60
+shared_buffers = '64MB'
+jit = off
+"""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of the server that holds the test databases, by default an embedded one."""
+    named = os.environ.get("PROOFLOG_TEST_DATABASE_URL")
+    if named:
+        yield named
+        return
+    directory = Path(tempfile.mkdtemp(prefix="prooflog-test-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = EmbeddedPostgres(directory, _CONFIGURATION)
+    yield server.url
+    server.close()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> Iterator[str]:
+    """A migrated, empty database that the tests' databases are copies of."""
+    name = f"template_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name}")  # type: ignore[arg-type]
+    asyncio.run(prepare_database(_with_database(postgres, name)))
+    yield name
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop database {name}")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def database_url(postgres: str, template: str) -> Iterator[str]:
+    """The address of a fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
+    yield _with_database(postgres, name)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    """A connection to the test's database."""
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+def _with_database(url: str, name: str) -> str:
+    return psycopg.conninfo.make_conninfo(url, dbname=name)
