@@ -37,12 +37,16 @@ async def apply_fact(
         return None
     before = await read_plan(connection, project_id, fact.experiment_id)
     after = experiments.evolve(before, fact)
-    await _put(connection, project_id, position, fact, after)
-    voids = isinstance(fact, ExperimentVariantsChanged) or (
+    void = _voids(fact)
+    await _put(connection, project_id, position, fact, after, void=void)
+    return fact.experiment_id if void else None
+
+
+def _voids(fact: ExperimentFact) -> bool:
+    return isinstance(fact, ExperimentVariantsChanged) or (
         isinstance(fact, ExperimentDetailsChanged)
         and (fact.goals is not msgspec.UNSET or fact.attribution_window_hours is not msgspec.UNSET)
     )
-    return fact.experiment_id if voids else None
 
 
 async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Experiment | None:
@@ -53,7 +57,13 @@ async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experime
 
 
 async def _put(
-    connection: AsyncConnection[Any], project_id: UUID, position: int, fact: ExperimentFact, plan: Experiment
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    position: int,
+    fact: ExperimentFact,
+    plan: Experiment,
+    *,
+    void: bool,
 ) -> None:
     sql = queries("experiments")
     keys = {"project_id": project_id, "experiment_id": plan.id}
@@ -63,6 +73,8 @@ async def _put(
             **keys,
             "state": msgspec.json.encode(plan).decode(),
             "window_hours": plan.attribution_window_hours,
+            "position": position,
+            "void": void,
             "started_position": position if isinstance(fact, ExperimentStarted) else None,
             "stopped_position": position if isinstance(fact, ExperimentStopped) else None,
         },

@@ -166,7 +166,9 @@ _COUNTS = {
     "unattributed_tally": "events <> 0",
 }
 _COLUMNS = {
-    "experiment_plan": "experiment_id, state::text, attribution_window, started_position, stopped_position",
+    "experiment_plan": (
+        "experiment_id, state::text, attribution_window, counted_after, started_position, stopped_position"
+    ),
     "goal_event": (
         "unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data::text"
     ),

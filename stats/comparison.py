@@ -162,9 +162,7 @@ def _why_too_early(control: Tally, treatment: Tally, kind: Kind) -> str | None:
     if kind != "conversion":
         if smaller >= _VISITORS_MIN:
             return None
-        return (
-            f"The smaller arm has {smaller:.0f} visitors; an always-valid verdict needs {_VISITORS_MIN:.0f}."
-        )
+        return f"The smaller arm has {smaller:.0f} visitors; an always-valid verdict needs {_VISITORS_MIN:.0f}."
     total, converters = control.n + treatment.n, control.sum + treatment.sum
     expected = smaller * (min(converters, total - converters) / total)
     if expected >= _EXPECTED_MIN:
@@ -176,9 +174,7 @@ def _why_too_early(control: Tally, treatment: Tally, kind: Kind) -> str | None:
     )
 
 
-def _always_valid(
-    control: Tally, treatment: Tally, kind: Kind, evidence: Evidence
-) -> AlwaysValid | NotEnoughData:
+def _always_valid(control: Tally, treatment: Tally, kind: Kind, evidence: Evidence) -> AlwaysValid | NotEnoughData:
     too_early = _why_too_early(control, treatment, kind)
     if too_early:
         return NotEnoughData(too_early)

@@ -22,6 +22,7 @@ def multiplier(n: Floats, planned_n: float, alpha: float) -> Floats:
     return np.sqrt(squared)
 
 
+@np.errstate(all="ignore")
 def p_value(z_squared: Floats, n: Floats, planned_n: float, alpha: float) -> Floats:
     """Give the always-valid p-value, below `alpha` exactly when |z| is beyond `multiplier`."""
     g = mixing_ratio(planned_n, alpha)

@@ -36,6 +36,7 @@ class Evidence(msgspec.Struct, frozen=True):
     log_ratio_variance: float
 
 
+@np.errstate(all="ignore")
 def of_proportions(control: Tally, treatment: Tally, alpha: float, planned_n: float) -> Evidence:
     """Weigh two rates by the score family, with the exact mid-P where a cell is below ten."""
     s0, n0, s1, n1 = counts = _counts(control, treatment)
@@ -60,9 +61,8 @@ def of_proportions(control: Tally, treatment: Tally, alpha: float, planned_n: fl
     )
 
 
-def of_means(
-    control: Tally, treatment: Tally, alpha: float, planned_n: float, *, least_lift: float
-) -> Evidence:
+@np.errstate(all="ignore")
+def of_means(control: Tally, treatment: Tally, alpha: float, planned_n: float, *, least_lift: float) -> Evidence:
     """Weigh two means by Welch's t and Fieller's lift with the same critical value."""
     n0, mean0, v0 = _mean_and_variance(control)
     n1, mean1, v1 = _mean_and_variance(treatment)
@@ -72,11 +72,10 @@ def of_means(
     z_squared, w0, w1, widened = means.restricted(difference, v0, n0, v1, n1, critical=sequential)
     criticals = np.stack([means.welch_critical(df, alpha), widened])
     u0, u1 = np.stack([v0, w0]), np.stack([v1, w1])
-    with np.errstate(all="ignore"):
-        margin = criticals * np.sqrt(u0 + u1)
-        lift_low, lift_high = means.fieller_lift(mean0, u0, mean1, u1, criticals, least=least_lift)
-        log_ratio = np.log(mean1 / mean0)
-        variance = v0 / mean0 / mean0 + v1 / mean1 / mean1
+    margin = criticals * np.sqrt(u0 + u1)
+    lift_low, lift_high = means.fieller_lift(mean0, u0, mean1, u1, criticals, least=least_lift)
+    log_ratio = np.log(mean1 / mean0)
+    variance = v0 / mean0 / mean0 + v1 / mean1 / mean1
     return Evidence(
         method="Welch t test, Fieller interval of the lift",
         difference=float(difference),

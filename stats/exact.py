@@ -9,22 +9,22 @@ SMALL_CELL = 10.0
 _TAIL_TERMS = np.arange(64.0)
 
 
+@np.errstate(all="ignore")
 def mid_p(s0: Floats, n0: Floats, s1: Floats, n1: Floats) -> Floats:
     """Give the two-sided mid-P of Fisher's exact test, twice the smaller tail.
 
     Meant for tables whose smallest cell is below `SMALL_CELL`; whole counts, n >= 1.
     """
     x, row, column, total = _smallest_cell(s0, n0, s1, n1)
-    with np.errstate(all="ignore"):
-        below = x <= row * (column / total)
-        at = x[..., None] + np.where(below[..., None], -_TAIL_TERMS, _TAIL_TERMS)
-        row_, column_, rest = row[..., None], column[..., None], (total - row - column)[..., None]
-        down = at * (rest + at) / ((row_ - at + 1.0) * (column_ - at + 1.0))
-        up = (row_ - at) * (column_ - at) / ((at + 1.0) * (rest + at + 1.0))
-        # Past the end of the support a step is 0, and what follows it stays 0.
-        steps = np.clip(np.nan_to_num(np.where(below[..., None], down, up)), 0.0, None)
-        tail = _table_probability(x, row, column, total) * (0.5 + np.cumprod(steps, axis=-1).sum(axis=-1))
-        result: Floats = np.clip(2.0 * np.minimum(tail, 1.0 - tail), 0.0, 1.0)
+    below = x <= row * (column / total)
+    at = x[..., None] + np.where(below[..., None], -_TAIL_TERMS, _TAIL_TERMS)
+    row_, column_, rest = row[..., None], column[..., None], (total - row - column)[..., None]
+    down = at * (rest + at) / ((row_ - at + 1.0) * (column_ - at + 1.0))
+    up = (row_ - at) * (column_ - at) / ((at + 1.0) * (rest + at + 1.0))
+    # Past the end of the support a step is 0, and what follows it stays 0.
+    steps = np.clip(np.nan_to_num(np.where(below[..., None], down, up)), 0.0, None)
+    tail = _table_probability(x, row, column, total) * (0.5 + np.cumprod(steps, axis=-1).sum(axis=-1))
+    result: Floats = np.clip(2.0 * np.minimum(tail, 1.0 - tail), 0.0, 1.0)
     return result
 
 

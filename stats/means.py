@@ -24,6 +24,7 @@ def welch_critical(df: Floats, alpha: float) -> Floats:
     return critical
 
 
+@np.errstate(all="ignore")
 def restricted(
     difference: Floats, v0: Floats, n0: Floats, v1: Floats, n1: Floats, *, critical: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
@@ -34,23 +35,23 @@ def restricted(
     its rare large values cannot look precise. inf where no interval exists.
     """
     total = n0 + n1
-    with np.errstate(all="ignore"):
-        share0, share1 = v0 / (v0 + v1), v1 / (v0 + v1)
-        h_welch = share0 * share0 / n0 + share1 * share1 / n1
-        within = (v0 * n0 * (n0 - 1.0) + v1 * n1 * (n1 - 1.0)) / (total - 2.0)
-        h_pooled = 1.0 / total
-        widest = [
-            critical * critical * v / np.maximum(1.0 - critical * critical * h, 0.0)
-            for v, h in ((v0 + v1, h_welch), (within / n0 + within / n1, h_pooled))
-        ]
-        pooled = widest[1] > widest[0]
-        v0, v1 = np.where(pooled, within / n0, v0), np.where(pooled, within / n1, v1)
-        h = np.where(pooled, h_pooled, h_welch)
-        z_squared: Floats = 1.0 / ((v0 + v1) / difference / difference + h)
-        widened: Floats = critical / np.sqrt(np.maximum(1.0 - critical * critical * h, 0.0))
+    share0, share1 = v0 / (v0 + v1), v1 / (v0 + v1)
+    h_welch = share0 * share0 / n0 + share1 * share1 / n1
+    within = (v0 * n0 * (n0 - 1.0) + v1 * n1 * (n1 - 1.0)) / (total - 2.0)
+    h_pooled = 1.0 / total
+    widest = [
+        critical * critical * v / np.maximum(1.0 - critical * critical * h, 0.0)
+        for v, h in ((v0 + v1, h_welch), (within / n0 + within / n1, h_pooled))
+    ]
+    pooled = widest[1] > widest[0]
+    v0, v1 = np.where(pooled, within / n0, v0), np.where(pooled, within / n1, v1)
+    h = np.where(pooled, h_pooled, h_welch)
+    z_squared: Floats = 1.0 / ((v0 + v1) / difference / difference + h)
+    widened: Floats = critical / np.sqrt(np.maximum(1.0 - critical * critical * h, 0.0))
     return np.where(difference == 0.0, 0.0, z_squared), v0, v1, widened
 
 
+@np.errstate(all="ignore")
 def fieller_lift(
     mean0: Floats, v0: Floats, mean1: Floats, v1: Floats, critical: Floats, *, least: float
 ) -> tuple[Floats, Floats]:
@@ -61,20 +62,19 @@ def fieller_lift(
     as positive, which leaves one ray of the two that an imprecise mean 0 gives. `least` is the smallest
     lift there can be: -1 for values that are never negative, else -inf.
     """
-    with np.errstate(all="ignore"):
-        lift, ratio = (mean1 - mean0) / mean0, mean1 / mean0
-        noise0, noise1 = (critical * (np.sqrt(v) / mean0) for v in (v0, v1))
-        # The limits solve a x^2 - 2 b x + c = 0 in the lift x; c > 0 exactly when no lift is excluded.
-        a, b = (1.0 - noise0) * (1.0 + noise0), lift + noise0 * noise0
-        noise = np.hypot(noise0, noise1)
-        c = (np.abs(lift) - noise) * (np.abs(lift) + noise)
-        inside = (ratio * noise0) ** 2 + noise1 * noise1 * a
-        root = np.sqrt(np.maximum(inside, 0.0))
-        low = np.where(b >= 0.0, c / (b + root), (b - root) / a)
-        high = np.where(b >= 0.0, (b + root) / a, c / (b - root))
-        ray, whole = a <= 0.0, (a <= 0.0) & (inside < 0.0)
-        # A dropped ray may hold "no lift": then nothing can be excluded.
-        low = np.where(whole | (ray & (ratio < 0.0)), -np.inf, low)
-        high = np.where(ray & ((ratio >= 0.0) | whole | (c <= 0.0)), np.inf, high)
-        high = np.where(ray & ~whole & (ratio < 0.0) & (c > 0.0), c / (b - root), high)
+    lift, ratio = (mean1 - mean0) / mean0, mean1 / mean0
+    noise0, noise1 = (critical * (np.sqrt(v) / mean0) for v in (v0, v1))
+    # The limits solve a x^2 - 2 b x + c = 0 in the lift x; c > 0 exactly when no lift is excluded.
+    a, b = (1.0 - noise0) * (1.0 + noise0), lift + noise0 * noise0
+    noise = np.hypot(noise0, noise1)
+    c = (np.abs(lift) - noise) * (np.abs(lift) + noise)
+    inside = (ratio * noise0) ** 2 + noise1 * noise1 * a
+    root = np.sqrt(np.maximum(inside, 0.0))
+    low = np.where(b >= 0.0, c / (b + root), (b - root) / a)
+    high = np.where(b >= 0.0, (b + root) / a, c / (b - root))
+    ray, whole = a <= 0.0, (a <= 0.0) & (inside < 0.0)
+    # A dropped ray may hold "no lift": then nothing can be excluded.
+    low = np.where(whole | (ray & (ratio < 0.0)), -np.inf, low)
+    high = np.where(ray & ((ratio >= 0.0) | whole | (c <= 0.0)), np.inf, high)
+    high = np.where(ray & ~whole & (ratio < 0.0) & (c > 0.0), c / (b - root), high)
     return np.maximum(low, least), high

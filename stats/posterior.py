@@ -6,6 +6,7 @@ from scipy import special
 from stats.saddle_point import Floats
 
 
+@np.errstate(all="ignore")
 def log_ratio_posterior(estimate: Floats, variance: Floats, prior_sd: float) -> tuple[Floats, Floats]:
     """Give the chance that the log ratio is above 0 and the expected loss of acting as if it were.
 

@@ -15,16 +15,16 @@ _NEWTON_STEPS_MAX = 30
 _NEWTON_TOLERANCE = 1e-14
 
 
+@np.errstate(all="ignore")
 def score_z(s0: Floats, n0: Floats, s1: Floats, n1: Floats, *, unbiased: bool = True) -> Floats:
     """Give the score statistic of rate 1 minus rate 0, 0 where nobody or everybody converted.
 
     `unbiased` carries the N / (N - 1) of Miettinen & Nurminen 1985; without it, the pooled z.
     """
     total = n0 + n1
-    with np.errstate(all="ignore"):
-        spread = ((s0 + s1) / total) * (((n0 - s0) + (n1 - s1)) / total)
-        variance = spread * (1.0 / n0 + 1.0 / n1) * _variance_factor(total, unbiased=unbiased)
-        z: Floats = np.where(variance > 0.0, (s1 / n1 - s0 / n0) / np.sqrt(variance), 0.0)
+    spread = ((s0 + s1) / total) * (((n0 - s0) + (n1 - s1)) / total)
+    variance = spread * (1.0 / n0 + 1.0 / n1) * _variance_factor(total, unbiased=unbiased)
+    z: Floats = np.where(variance > 0.0, (s1 / n1 - s0 / n0) / np.sqrt(variance), 0.0)
     return z
 
 
@@ -42,6 +42,7 @@ def difference_interval(
     return np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
 
 
+@np.errstate(all="ignore")
 def ratio_interval(
     s0: Floats, n0: Floats, s1: Floats, n1: Floats, critical: Floats, *, unbiased: bool = True
 ) -> tuple[Floats, Floats]:
@@ -51,8 +52,7 @@ def ratio_interval(
     """
     target = critical * critical * _variance_factor(n0 + n1, unbiased=unbiased)
     low = _ratio_low(s0, n0, s1, n1, target)
-    with np.errstate(all="ignore"):
-        high: Floats = 1.0 / _ratio_low(s1, n1, s0, n0, target)
+    high: Floats = 1.0 / _ratio_low(s1, n1, s0, n0, target)
     return low, high
 
 
@@ -60,6 +60,7 @@ def _variance_factor(total: Floats, *, unbiased: bool) -> Floats:
     return total / (total - 1.0) if unbiased else np.ones_like(total)
 
 
+@np.errstate(all="ignore")
 def _reach(s_a: Floats, n_a: Floats, s_b: Floats, n_b: Floats, target: Floats) -> Floats:
     """Give how far the difference falls before z squared reaches `target`.
 
@@ -67,23 +68,22 @@ def _reach(s_a: Floats, n_a: Floats, s_b: Floats, n_b: Floats, target: Floats) -
     n (S - 1 - k d) / 2, where k = m / n, d = 1 - 2 s / n, S = sqrt((k + d)^2 + 1 - d^2): convex in m.
     """
     s, n, aim = (np.stack(pair) for pair in _paired(s_a, n_a, s_b, n_b, target))
-    with np.errstate(all="ignore"):
-        d, spread = (n - 2.0 * s) / n, 4.0 * (s / n) * ((n - s) / n)
-        m = np.min(n * _multiplier_alone(d, spread, 2.0 * aim / n), axis=0)
-        for _ in range(_NEWTON_STEPS_MAX):
-            k = m / n
-            level = 1.0 + k * d
-            root = np.sqrt((k + d) ** 2 + spread)
-            # Two ways to write root - level: take the one that adds positive numbers.
-            part = np.where(level > 0.0, k * k * spread / (root + level), root - level)
-            slope = ((k + d) / root - d).sum(axis=0)
-            step = ((n * part).sum(axis=0) - 2.0 * aim[0]) / slope
-            moves = np.abs(step) > _NEWTON_TOLERANCE * m
-            if not moves.any():
-                break
-            m = np.where(moves, m - step, m)
-        # No finite multiplier: the difference is already at its end, -1.
-        fall: Floats = np.where(np.isfinite(m), aim[0] / m, 0.0)
+    d, spread = (n - 2.0 * s) / n, 4.0 * (s / n) * ((n - s) / n)
+    m = np.min(n * _multiplier_alone(d, spread, 2.0 * aim / n), axis=0)
+    for _ in range(_NEWTON_STEPS_MAX):
+        k = m / n
+        level = 1.0 + k * d
+        root = np.sqrt((k + d) ** 2 + spread)
+        # Two ways to write root - level: take the one that adds positive numbers.
+        part = np.where(level > 0.0, k * k * spread / (root + level), root - level)
+        slope = ((k + d) / root - d).sum(axis=0)
+        step = ((n * part).sum(axis=0) - 2.0 * aim[0]) / slope
+        moves = np.abs(step) > _NEWTON_TOLERANCE * m
+        if not moves.any():
+            break
+        m = np.where(moves, m - step, m)
+    # No finite multiplier: the difference is already at its end, -1.
+    fall: Floats = np.where(np.isfinite(m), aim[0] / m, 0.0)
     return fall
 
 
@@ -101,32 +101,32 @@ def _multiplier_alone(d: Floats, spread: Floats, e: Floats) -> Floats:
     return result
 
 
+@np.errstate(all="ignore")
 def _ratio_low(s0: Floats, n0: Floats, s1: Floats, n1: Floats, target: Floats) -> Floats:
     """Give the ratio below the estimate at which z squared reaches `target`.
 
     With m the multiplier times the restricted rate 1, both restricted rates are (s1 - m) / (n1 - m) and
     (s0 + m) / (n0 + m), and z squared = m^2 (q1 / (s1 - m) + q0 / (s0 + m)): convex in m, 0 <= m <= s1.
     """
-    with np.errstate(all="ignore"):
-        q0, q1 = (n0 - s0) / n0, (n1 - s1) / n1
-        first = 2.0 * target * s1 / (target + np.sqrt(target * (target + 4.0 * q1 * s1)))
-        second = (target + np.sqrt(target * (target + 4.0 * q0 * s0))) / (2.0 * q0)
-        m = np.minimum(first, second)
-        for _ in range(_NEWTON_STEPS_MAX):
-            left, right = s1 - m, s0 + m
-            value = m * m * (_over(q1, left) + q0 / right) - target
-            slope = m * ((2.0 * s1 - m) * _over(q1, left * left) + q0 * (2.0 * s0 + m) / (right * right))
-            moves = np.abs(value) > _NEWTON_TOLERANCE * m * slope
-            if not moves.any():
-                break
-            m = np.where(moves, m - value / slope, m)
-        # Everybody in arm 1 converted: rate 1 leaves 1 only once m has reached n1.
-        stuck = (q1 == 0.0) & (second >= n1)
-        held = 1.0 / (target / n1 + s0 * (n0 + n1) / (n0 * (s0 + n1)))
-        m = np.where(stuck, n1, m)
-        rate1 = np.where(stuck, held, np.where(q1 == 0.0, 1.0, (s1 - m) / (n1 - m)))
-        theta = rate1 * ((n0 + m) / (s0 + m))
-        low: Floats = np.where(s1 > 0.0, np.maximum(theta, 0.0), 0.0)
+    q0, q1 = (n0 - s0) / n0, (n1 - s1) / n1
+    first = 2.0 * target * s1 / (target + np.sqrt(target * (target + 4.0 * q1 * s1)))
+    second = (target + np.sqrt(target * (target + 4.0 * q0 * s0))) / (2.0 * q0)
+    m = np.minimum(first, second)
+    for _ in range(_NEWTON_STEPS_MAX):
+        left, right = s1 - m, s0 + m
+        value = m * m * (_over(q1, left) + q0 / right) - target
+        slope = m * ((2.0 * s1 - m) * _over(q1, left * left) + q0 * (2.0 * s0 + m) / (right * right))
+        moves = np.abs(value) > _NEWTON_TOLERANCE * m * slope
+        if not moves.any():
+            break
+        m = np.where(moves, m - value / slope, m)
+    # Everybody in arm 1 converted: rate 1 leaves 1 only once m has reached n1.
+    stuck = (q1 == 0.0) & (second >= n1)
+    held = 1.0 / (target / n1 + s0 * (n0 + n1) / (n0 * (s0 + n1)))
+    m = np.where(stuck, n1, m)
+    rate1 = np.where(stuck, held, np.where(q1 == 0.0, 1.0, (s1 - m) / (n1 - m)))
+    theta = rate1 * ((n0 + m) / (s0 + m))
+    low: Floats = np.where(s1 > 0.0, np.maximum(theta, 0.0), 0.0)
     return low
 
 

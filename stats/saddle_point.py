@@ -17,36 +17,36 @@ _SERIES_BELOW = 0.1
 _SERIES_TERMS = 9
 
 
+@np.errstate(all="ignore")
 def deviance(x: Floats, mean: Floats) -> Floats:
     """Give x ln(x / mean) - x + mean to full relative precision, for x >= 0 and mean > 0."""
-    with np.errstate(all="ignore"):
-        v = (x - mean) / (x + mean)
-        near = np.abs(v) < _SERIES_BELOW
-        square = np.where(near, v * v, 0.0)
-        series = np.zeros_like(square)
-        for j in range(_SERIES_TERMS, 0, -1):
-            series = (series + 1.0 / (2 * j + 1)) * square
-        close = v * (x - mean) + 2.0 * x * v * series
-        result: Floats = np.where(near, close, special.xlogy(x, x / mean) - x + mean)
+    v = (x - mean) / (x + mean)
+    near = np.abs(v) < _SERIES_BELOW
+    square = np.where(near, v * v, 0.0)
+    series = np.zeros_like(square)
+    for j in range(_SERIES_TERMS, 0, -1):
+        series = (series + 1.0 / (2 * j + 1)) * square
+    close = v * (x - mean) + 2.0 * x * v * series
+    result: Floats = np.where(near, close, special.xlogy(x, x / mean) - x + mean)
     return result
 
 
+@np.errstate(all="ignore")
 def stirling_error(x: Floats) -> Floats:
     """Give ln gamma(x) - ((x - 1/2) ln x - x + ln(2 pi) / 2) for x > 0."""
-    with np.errstate(all="ignore"):
-        inverse = 1.0 / np.maximum(x, _STIRLING_FROM)
-        series = np.zeros_like(inverse)
-        for coefficient in reversed(_STIRLING):
-            series = series * inverse * inverse + coefficient
-        direct = special.gammaln(x) - ((x - 0.5) * np.log(x) - x + 0.5 * np.log(2.0 * np.pi))
-        result: Floats = np.where(x < _STIRLING_FROM, direct, series * inverse)
+    inverse = 1.0 / np.maximum(x, _STIRLING_FROM)
+    series = np.zeros_like(inverse)
+    for coefficient in reversed(_STIRLING):
+        series = series * inverse * inverse + coefficient
+    direct = special.gammaln(x) - ((x - 0.5) * np.log(x) - x + 0.5 * np.log(2.0 * np.pi))
+    result: Floats = np.where(x < _STIRLING_FROM, direct, series * inverse)
     return result
 
 
+@np.errstate(all="ignore")
 def log_factorial_excess(x: Floats) -> Floats:
     """Give ln x! - (x ln x - x) for x >= 0."""
-    with np.errstate(all="ignore"):
-        positive = np.where(x > 0.0, x, 1.0)
-        excess = 0.5 * np.log(2.0 * np.pi * positive) + stirling_error(positive)
-        result: Floats = np.where(x > 0.0, excess, 0.0)
+    positive = np.where(x > 0.0, x, 1.0)
+    excess = 0.5 * np.log(2.0 * np.pi * positive) + stirling_error(positive)
+    result: Floats = np.where(x > 0.0, excess, 0.0)
     return result

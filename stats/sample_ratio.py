@@ -45,6 +45,7 @@ def sample_ratio(observed: Sequence[int], weights: Sequence[float]) -> SampleRat
     return sample_ratio_by_epoch([(observed, weights)])
 
 
+@np.errstate(all="ignore")
 def sample_ratio_by_epoch(
     epochs: Sequence[tuple[Sequence[int], Sequence[float]]],
 ) -> SampleRatio | NotEnoughData:
@@ -87,9 +88,7 @@ def sample_ratio_by_epoch(
 def _validated(observed: Sequence[int], weights: Sequence[float], arms: int) -> tuple[Floats, Floats]:
     counts, shares = np.array(observed, dtype=np.float64), np.array(weights, dtype=np.float64)
     if counts.shape != (arms,) or shares.shape != (arms,):
-        raise ValueError(
-            f"{len(observed)} counts and {len(weights)} weights, where {arms} arms were expected"
-        )
+        raise ValueError(f"{len(observed)} counts and {len(weights)} weights, where {arms} arms were expected")
     whole = float(shares.sum())
     if not (np.isfinite(counts).all() and np.isfinite(whole) and (counts >= 0).all() and (shares >= 0).all()):
         raise ValueError(f"counts and weights must be finite and not negative: {observed}, {weights}")

@@ -24,9 +24,7 @@ class Tally(msgspec.Struct, frozen=True):
         return cls(float(n), float(successes), max(0.0, successes * (n - successes) / n) if n else 0.0)
 
     @classmethod
-    def from_exact_sums(
-        cls, n: int, total: Fraction | Decimal | int, squares: Fraction | Decimal | int
-    ) -> Self:
+    def from_exact_sums(cls, n: int, total: Fraction | Decimal | int, squares: Fraction | Decimal | int) -> Self:
         """Centre exact sums in exact arithmetic and round each result to a float once.
 
         Raises ValueError for sums that no `n` real numbers have (Cauchy-Schwarz).

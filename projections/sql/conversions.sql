@@ -176,7 +176,7 @@ join experiment_plan plan
 left join visitor_exposure x
     on x.project_id = %(project_id)s and x.visitor_id = pair.unit_id and x.experiment_id = pair.experiment_id
 join goal_event g
-    on g.project_id = %(project_id)s and g.unit_id = pair.unit_id
+    on g.project_id = %(project_id)s and g.unit_id = pair.unit_id and g.position > plan.counted_after
    and (g.experiment_id = pair.experiment_id or (g.experiment_id is null and x.visitor_id is not null))
 join plan_goal goal
     on goal.project_id = %(project_id)s and goal.experiment_id = pair.experiment_id

@@ -4,6 +4,8 @@ create table experiment_plan (
     experiment_id       uuid     not null,
     state               json     not null,
     attribution_window  interval not null,
+    -- Only events behind this position count: those since the plan means what it means.
+    counted_after       bigint   not null,
     started_position    bigint,
     stopped_position    bigint,
     primary key (project_id, experiment_id)
@@ -46,15 +48,16 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
 -- put_plan: write one experiment's plan
 insert into experiment_plan (
-    project_id, experiment_id, state, attribution_window, started_position, stopped_position
+    project_id, experiment_id, state, attribution_window, counted_after, started_position, stopped_position
 )
 values (
     %(project_id)s, %(experiment_id)s, %(state)s, make_interval(hours => %(window_hours)s),
-    %(started_position)s, %(stopped_position)s
+    %(position)s, %(started_position)s, %(stopped_position)s
 )
 on conflict (project_id, experiment_id) do update set
     state = excluded.state,
     attribution_window = excluded.attribution_window,
+    counted_after = case when %(void)s then excluded.counted_after else experiment_plan.counted_after end,
     started_position = coalesce(experiment_plan.started_position, excluded.started_position),
     stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position);
 

@@ -1,0 +1,138 @@
+"""Tallies from the log = tallies step by step = the oracle, in whatever order events arrive."""
+
+import asyncio
+import os
+import uuid
+from collections import Counter
+from fractions import Fraction
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, given, settings
+
+from app.database import connect
+from domain.events import Fact
+from projections.catch_up import catch_up, create_staging
+from projections.generations import compare, live_schema
+from projections.results import Snapshot, read_live, read_replayed
+from tests.projections.log_of_events import Plan, Seen, new_project, plan, write
+from tests.projections.oracle import Expected
+
+PLANS = (plan(1), plan(2, variants=3, window_hours=2))
+STRANGER = uuid.UUID(int=999)
+
+visitors = st.sampled_from(["ann", "bob", "cid", "dan", "eve"])
+minutes = st.integers(-90, 240)
+
+
+@st.composite
+def impressions(draw: st.DrawFn) -> Seen:
+    """An impression, now and then of a variant or experiment that does not exist."""
+    chosen = draw(st.sampled_from(PLANS))
+    variant = draw(st.sampled_from([*(arm.id for arm in chosen.variants), chosen.variants[0].id, STRANGER]))
+    experiment = draw(st.sampled_from([chosen.experiment_id] * 9 + [STRANGER]))
+    return Seen(draw(visitors), draw(minutes), experiment=experiment, variant=variant)
+
+
+@st.composite
+def conversions(draw: st.DrawFn) -> Seen:
+    """A conversion or another event, with or without an experiment, a visitor, a usable amount."""
+    chosen = draw(st.sampled_from(PLANS))
+    explicit = draw(st.booleans())
+    return Seen(
+        draw(st.one_of(st.none(), visitors, visitors, visitors)),
+        draw(minutes),
+        event_type=draw(st.sampled_from(["conversion"] * 5 + ["pageview"])),
+        event_name=draw(st.sampled_from(["purchase", "purchase", "signup", None])),
+        experiment=draw(st.sampled_from([chosen.experiment_id] * 5 + [STRANGER, None])) if explicit else None,
+        variant=draw(st.sampled_from([*(arm.id for arm in chosen.variants), STRANGER])) if explicit else None,
+        data=draw(st.sampled_from(AMOUNTS)),
+    )
+
+
+AMOUNTS = [
+    None,
+    "{}",
+    '{"amount": 10}',
+    '{"amount": 0.1}',
+    '{"amount": -2.5e1}',
+    '{"amount": "49.90"}',
+    '{"amount": true}',
+    '{"amount": 1e300}',
+    '{"amount": 999999999999999}',
+    '{"amount": {"amount": 1}}',
+]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Seen | Fact]:
+    """A log: experiments begin, change their weights and may end among the visitors' events."""
+    first, second = PLANS
+    events: list[Any] = draw(st.lists(st.one_of(impressions(), conversions()), min_size=1, max_size=30))
+    facts: list[Fact] = [first.created(), first.started(), second.created(), second.started(10)]
+    facts += draw(st.sampled_from([[], [first.reweighted(60, 9, 1)], [first.reweighted(30, 1, 9), first.stopped(90)]]))
+    places = sorted(draw(st.lists(st.integers(0, len(events)), min_size=len(facts), max_size=len(facts))))
+    for place, fact in reversed(list(zip(places, facts, strict=True))):
+        events.insert(place, fact)
+    return events
+
+
+@settings(
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+@given(log=logs(), steps=st.lists(st.integers(1, 12), min_size=1, max_size=4), again=st.booleans())
+def test_tallies_follow_from_the_log_however_it_is_cut_into_steps(database_url, log, steps, again) -> None:
+    """Live tallies in steps of any size equal those of one replay, and both equal the oracle."""
+    asyncio.run(_check(database_url, log, steps, again=again))
+
+
+async def _check(url: str, log: list[Seen | Fact], steps: list[int], *, again: bool) -> None:
+    async with await connect(url) as live, await connect(url) as replaying:
+        project_id = await new_project(live)
+        await create_staging(live)
+        schema = await live_schema(live)
+        written = 0
+        for number, entry in enumerate(log):
+            await write(live, project_id, entry)
+            written += 1
+            if written % steps[number % len(steps)] == 0:
+                await _catch_up(live, project_id, schema, steps[number % len(steps)])
+        await _catch_up(live, project_id, schema, 1_000)
+        if again:
+            await _catch_up(live, project_id, schema, 1_000)
+        for tested in PLANS:
+            found = await read_live(live, project_id, tested.experiment_id)
+            assert found is not None
+            _assert_expected(found, Expected(log, tested.experiment_id), tested)
+        await read_replayed(replaying, project_id, PLANS[0].experiment_id, len(log))
+        assert await compare(replaying, project_id, schema, "pg_temp") == []
+
+
+async def _catch_up(connection, project_id, schema, events_max) -> None:
+    while True:
+        progress = await catch_up(connection, project_id, schema, events_max=events_max)
+        if progress.position >= progress.head:
+            return
+
+
+def _assert_expected(found: Snapshot, expected: Expected, tested: Plan) -> None:
+    visitors = Counter({(row.variant_id, row.epoch): row.visitors for row in found.visitors if row.visitors})
+    multiple = {
+        (row.variant_id, row.epoch): row.multiple_exposures for row in found.visitors if row.multiple_exposures
+    }
+    assert visitors == expected.visitors
+    assert multiple == dict(expected.multiple)
+    assert {key: count for key, count in found.impressions.items() if count} == dict(expected.impressions)
+    for goal in tested.goals:
+        for variant in tested.variants:
+            rows = [row for row in found.outcomes if row.goal == goal.name and row.variant_id == variant.id]
+            values = expected.goals[goal.name, variant.id]
+            assert sum(row.converters for row in rows) == len(values)
+            assert sum(row.conversions for row in rows) == expected.conversions[goal.name, variant.id]
+            assert sum(Fraction(row.value_sum) for row in rows) == sum(values)
+            assert sum(Fraction(row.value_squares) for row in rows) == sum(value * value for value in values)
+    reasons = {reason: count for reason, count in found.unattributed if reason != "unknown_experiment"}
+    assert reasons == dict(expected.reasons)

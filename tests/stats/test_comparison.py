@@ -1,0 +1,280 @@
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
+
+from stats.comparison import Comparison, Interval, NotEnoughData, compare
+from stats.tally import Tally
+
+
+def rate(successes, n):
+    """Tally an arm of a conversion goal."""
+    return Tally.of_proportion(successes, n)
+
+
+@st.composite
+def rates(draw):
+    """Draw an arm of 0 to 1e12 visitors, often with nobody or everybody converting."""
+    n = int(10 ** draw(st.floats(0, 12))) - draw(st.booleans())
+    few = draw(st.integers(0, min(n, 30)))
+    return rate(draw(st.sampled_from([few, n - few, int(n * draw(st.floats(0, 1)))])), n)
+
+
+@st.composite
+def amounts(draw, *, never_negative=False):
+    """Draw an arm of 0 to 1e12 visitors around an offset of up to 1e9, some without any variance."""
+    n = float(int(10 ** draw(st.floats(0, 12))) - draw(st.booleans()))
+    mean = draw(st.sampled_from([0.0, 1.0, 1e6, 1e9, -5.0])) + draw(st.floats(-10, 10))
+    mean = abs(mean) if never_negative else mean
+    return Tally(n, mean * n, draw(st.sampled_from([0.0, 1e-6, 1.0, 1e6])) * max(n - 1.0, 0.0))
+
+
+def excludes_zero(interval):
+    """Say whether all of an interval lies on one side of 0."""
+    low, high = interval.low, interval.high
+    return (low is not None and low > 0) or (high is not None and high < 0)
+
+
+def holds_its_promises(result, alpha):
+    """Check what is true of every comparison: coherence, finite numbers, estimates inside intervals."""
+    numbers = [x for x in msgspec.json.decode(msgspec.json.encode(result)).values() if isinstance(x, float)]
+    assert all(math.isfinite(x) for x in numbers)
+    assert 0 < result.p_value <= 1
+    views = [(result.absolute, result.relative, result.p_value)]
+    if not isinstance(result.always_valid, NotEnoughData):
+        valid = result.always_valid
+        whole = Interval(result.absolute.estimate, valid.low, valid.high)
+        views.append((whole, valid.relative, valid.p_value))
+    for absolute, relative, p in views:
+        assert absolute.low <= absolute.estimate <= absolute.high
+        on_the_border = abs(p / alpha - 1) < 1e-5
+        assert on_the_border or excludes_zero(absolute) == (p < alpha)
+        if not isinstance(relative, NotEnoughData):
+            assert relative.low is None or relative.low <= relative.estimate + 1e-12 * (1 + abs(relative.estimate))
+            assert relative.high is None or relative.high >= relative.estimate - 1e-12 * (
+                1 + abs(relative.estimate)
+            )
+            assert on_the_border or excludes_zero(absolute) == excludes_zero(relative)
+
+
+@settings(deadline=None)
+@given(rates(), rates(), st.sampled_from([0.001, 0.05, 0.3]), st.sampled_from([200.0, 5e3, 1e7]))
+def test_two_rates_never_contradict_themselves(control, treatment, alpha, planned_n):
+    """Absolute, relative and p-value agree for both regimes, from 0 to 1e12 visitors."""
+    result = compare(control, treatment, kind="conversion", alpha=alpha, planned_n=planned_n)
+
+    if isinstance(result, Comparison):
+        holds_its_promises(result, alpha)
+    else:
+        empty = min(control.n, treatment.n) == 0
+        assert empty or control.sum + treatment.sum in {0, control.n + treatment.n}
+
+
+@settings(deadline=None)
+@given(amounts(), amounts(), st.sampled_from([0.001, 0.05, 0.3]), st.sampled_from([200.0, 5e3, 1e9]))
+def test_two_values_never_contradict_themselves(control, treatment, alpha, planned_n):
+    """Absolute, relative and p-value agree for both regimes, at any offset and sign of the mean."""
+    result = compare(control, treatment, kind="value", alpha=alpha, planned_n=planned_n)
+
+    if isinstance(result, Comparison):
+        holds_its_promises(result, alpha)
+        assert isinstance(result.relative, NotEnoughData) == (control.mean <= 0)
+    else:
+        assert min(control.n, treatment.n) < 2 or control.m2 + treatment.m2 == 0
+
+
+@settings(deadline=None)
+@given(amounts(never_negative=True), amounts(never_negative=True))
+def test_counts_cannot_fall_by_more_than_all(control, treatment):
+    """The relative lift of a count has a lower limit, -1 at the least."""
+    result = compare(control, treatment, kind="count")
+
+    if isinstance(result, Comparison) and not isinstance(result.relative, NotEnoughData):
+        assert result.relative.low >= -1
+
+
+@settings(deadline=None)
+@given(rates(), rates())
+def test_swapped_rates_flip_the_sign(control, treatment):
+    """Exchanging the arms mirrors estimate, limits and verdict, and keeps the p-value."""
+    one = compare(control, treatment, kind="conversion", method="fixed")
+    other = compare(treatment, control, kind="conversion", method="fixed")
+
+    assert isinstance(one, Comparison) == isinstance(other, Comparison)
+    if isinstance(one, Comparison):
+        assert other.absolute.estimate == -one.absolute.estimate
+        assert other.absolute.low == pytest.approx(-one.absolute.high, rel=1e-9, abs=1e-15)
+        assert other.p_value == pytest.approx(one.p_value, rel=1e-6)
+        mirrored = {"better": "worse", "worse": "better", "inconclusive": "inconclusive"}
+        on_the_border = abs(one.p_value / 0.05 - 1) < 1e-5
+        assert on_the_border or other.verdict == mirrored[one.verdict]
+
+
+@settings(deadline=None)
+@given(amounts(), amounts())
+def test_swapped_values_flip_the_sign(control, treatment):
+    """Exchanging the arms mirrors estimate and limits of means too."""
+    one = compare(control, treatment, kind="value")
+    other = compare(treatment, control, kind="value")
+
+    assert isinstance(one, Comparison) == isinstance(other, Comparison)
+    if isinstance(one, Comparison):
+        assert other.absolute.estimate == -one.absolute.estimate
+        assert other.absolute.low == pytest.approx(-one.absolute.high, rel=1e-12)
+
+
+def test_the_house_example_is_better_only_at_a_single_look():
+    """1000 / 10000 against 1100 / 10000: better by the fixed interval, inconclusive by the always-valid one.
+
+    Limits from the reference vector house_mn_rd; the ratio is Koopman's with N / (N - 1).
+    """
+    arms = rate(1000, 10_000), rate(1100, 10_000)
+
+    once, always = (compare(*arms, kind="conversion", method=method) for method in ("fixed", "always_valid"))
+
+    assert (once.verdict, always.verdict) == ("better", "inconclusive")
+    assert once.absolute.low == pytest.approx(0.001503701308236168, rel=1e-9)
+    assert once.absolute.high == pytest.approx(0.01850518674087385, rel=1e-9)
+    assert once.relative.low == pytest.approx(0.014417, abs=2e-5)
+    assert once.relative.high == pytest.approx(0.192827, abs=2e-5)
+    assert once.relative.estimate == pytest.approx(0.1)
+    assert once.p_value == pytest.approx(2 * special.ndtr(-2.30663477381701 * math.sqrt(19999 / 20000)), rel=1e-9)
+    assert always.always_valid.p_value == pytest.approx(0.4337202134257064, rel=2e-3)
+    assert once.regime == "fixed"
+    assert always.reason == "The always-valid 95 % interval of the difference contains zero."
+
+
+def test_welch_is_that_of_growthbook():
+    """Revenue of 3407 against 3461 visitors: .29 (.04538, .53462), p = .02016 (growthbook's own test)."""
+    control = Tally(3407.0, 1396.87, 52377.9767 - 1396.87**2 / 3407)
+    treatment = Tally(3461.0, 2422.7, 134698.29 - 2422.7**2 / 3461)
+
+    result = compare(control, treatment, kind="value", method="fixed")
+
+    assert result.absolute.estimate == pytest.approx(0.29, abs=1e-5)
+    assert (result.absolute.low, result.absolute.high) == pytest.approx(
+        (0.0453778925593, 0.534622107441), rel=1e-9
+    )
+    assert result.p_value == pytest.approx(0.0201584026436, rel=1e-9)
+    assert result.verdict == "better"
+
+
+def test_a_control_without_conversions_gets_an_exact_test_and_no_lift():
+    """0 / 1000 against 5 / 1000: mid-P is 2 (1/32 / 2), nearly; the difference is Miettinen & Nurminen's."""
+    result = compare(rate(0, 1000), rate(5, 1000), kind="conversion", method="fixed")
+
+    assert result.p_value == pytest.approx(0.0310938, rel=1e-5)
+    assert (result.absolute.low, result.absolute.high) == pytest.approx(
+        (0.001161768414379435, 0.01165327241087281), rel=1e-8
+    )
+    assert result.verdict == "better"
+    assert isinstance(result.relative, NotEnoughData)
+    assert isinstance(result.always_valid, NotEnoughData)
+
+
+def test_an_exact_test_that_disagrees_with_the_score_moves_the_limits():
+    """1 of 1000 against 0 of 19000: the score says z = 4.4, the exact test p = .05; the limits follow it."""
+    result = compare(rate(0, 19_000), rate(1, 1000), kind="conversion", method="fixed", alpha=0.049)
+
+    assert result.p_value == pytest.approx(0.05, rel=1e-6)
+    assert result.absolute.low <= 0
+    assert result.verdict == "inconclusive"
+
+
+def test_a_total_loss_is_called_worse_by_the_always_valid_interval():
+    """0 of 10000 against 500 of 10000 does not wait for conversions that never come."""
+    result = compare(rate(500, 10_000), rate(0, 10_000), kind="conversion")
+
+    assert result.verdict == "worse"
+    assert result.relative == Interval(-1.0, -1.0, result.relative.high)
+    assert result.relative.high < -0.9
+
+
+def test_before_burn_in_there_is_a_reason_and_no_verdict():
+    """Three conversions of 200 are too few for an always-valid verdict, and the sentence says so."""
+    result = compare(rate(1, 100), rate(2, 100), kind="conversion")
+
+    assert result.verdict == "inconclusive"
+    assert result.reason == result.always_valid.reason
+    assert "1.5 conversions" in result.reason
+
+
+def test_a_huge_plan_gives_no_interval_to_a_few_visitors_of_values():
+    """Planned for 1e9 visitors, 200 say nothing yet, and that is not an infinite number."""
+    arm = Tally(100.0, 500.0, 99.0)
+
+    result = compare(arm, Tally(100.0, 600.0, 99.0), kind="value", planned_n=1e9)
+
+    assert isinstance(result.always_valid, NotEnoughData)
+    assert result.verdict == "inconclusive"
+
+
+def test_an_overwhelming_difference_has_a_p_value_above_zero():
+    """A z in the thousands is a p-value of 2.2e-308 and not 0."""
+    result = compare(rate(10**11, 10**12), rate(2 * 10**11, 10**12), kind="conversion")
+
+    assert 0 < result.p_value < 1e-300
+    assert 0 < result.always_valid.p_value < 1e-300
+    assert result.bayes.chance_to_beat == pytest.approx(1.0)
+    assert result.verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "kind", "word"),
+    [
+        (rate(0, 0), rate(1, 5), "conversion", "few visitors"),
+        (rate(0, 7), rate(0, 9), "conversion", "Nobody"),
+        (rate(7, 7), rate(9, 9), "conversion", "Everybody"),
+        (rate(8, 7), rate(1, 9), "conversion", "no rate"),
+        (Tally(1.0, 5.0, 0.0), Tally(9.0, 5.0, 1.0), "value", "few visitors"),
+        (Tally(5.0, 5.0, 0.0), Tally(9.0, 18.0, 0.0), "count", "same value"),
+        (Tally(5.0, math.nan, 0.0), Tally(9.0, 18.0, 0.0), "count", "finite"),
+        (Tally(1e308, 1e307, 0.0), Tally(1e308, 2e307, 0.0), "conversion", "too large"),
+    ],
+)
+def test_what_cannot_be_computed_says_why(control, treatment, kind, word):
+    """A comparison that does not exist is a reason in words."""
+    result = compare(control, treatment, kind=kind)
+
+    assert isinstance(result, NotEnoughData)
+    assert word in result.reason
+
+
+@pytest.mark.parametrize(
+    "change", [{"alpha": 0.0}, {"alpha": 1.0}, {"planned_n": 0.0}, {"prior_log_ratio_sd": 0.0}]
+)
+def test_levels_and_plans_that_mean_nothing_are_refused(change):
+    """Alpha outside (0, 1), or a plan or prior that is not positive, raises."""
+    with pytest.raises(ValueError, match="no test has"):
+        compare(rate(1, 5), rate(2, 5), kind="conversion", **change)
+
+
+def test_the_posterior_is_that_of_the_log_ratio_under_its_prior():
+    """1000 / 10000 against 1100 / 10000 under N(0, .05^2): normal-normal by hand."""
+    result = compare(rate(1000, 10_000), rate(1100, 10_000), kind="conversion")
+
+    variance = 0.9 / 1000 + 0.89 / 1100
+    precision = 1 / variance + 1 / 0.05**2
+    mean = math.log(1.1) / variance / precision
+    assert result.bayes.chance_to_beat == pytest.approx(special.ndtr(mean * math.sqrt(precision)), rel=1e-12)
+
+
+def test_the_same_tallies_give_the_same_bytes():
+    """A comparison is a pure function, down to the bits of its encoding."""
+    arms = rate(137, 1013), rate(171, 997)
+
+    assert msgspec.json.encode(compare(*arms, kind="conversion")) == msgspec.json.encode(
+        compare(*arms, kind="conversion")
+    )
+
+
+def test_numbers_are_plain_floats():
+    """No numpy scalar leaves the package: msgspec encodes every comparison."""
+    result = compare(rate(137, 1013), rate(171, 997), kind="conversion")
+
+    assert not any(isinstance(x, np.generic) for x in (result.p_value, result.absolute.low, result.bayes))
+    assert msgspec.json.encode(result)
