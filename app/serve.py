@@ -7,14 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import click
+import psycopg
 import uvicorn
 
-from app.database import database_url, prepare_database
+from app.database import connect, database_url, prepare_database
 from app.main import create_app
 from app.settings import Settings
 from app.worker import ProjectionWorker
@@ -39,12 +40,27 @@ def admin_token(settings: Settings) -> str:
     return path.read_text().strip()
 
 
-def serve(settings: Settings, *, with_worker: bool, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` hears the address once requests are answered."""
+def serve(
+    settings: Settings,
+    *,
+    with_worker: bool,
+    prepare: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]],
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `prepare` gets the migrated database; `on_ready` hears the address once requests are answered.
+    """
+
+    async def make_ready(url: str) -> None:
+        await prepare_database(url)
+        async with await connect(url) as connection:
+            await prepare(connection)
+
     listener = _listen(settings)
     url, embedded = database_url(settings)
     try:
-        asyncio.run(prepare_database(url))
+        asyncio.run(make_ready(url))
         token = admin_token(settings)
         if settings.workers == 1:
             run_process(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
@@ -118,7 +134,7 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise click.ClickException(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); set PROOFLOG_PORT to another port"
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set PROOFLOG_PORT"
         ) from None
     listener.listen(_LISTEN_BACKLOG)
     listener.set_inheritable(True)
@@ -155,7 +171,6 @@ async def _supervising(
         **os.environ,
         "PROOFLOG_DATABASE_URL": url,
         "PROOFLOG_ADMIN_TOKEN": token,
-        "PROOFLOG_DATA_DIR": str(Path(settings.data_dir).resolve()),
     }
     command = [sys.executable, "-m", "app", "process", "--socket", str(listener.fileno())]
     commands = [command] * settings.workers

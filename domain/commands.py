@@ -59,10 +59,5 @@ class StopExperiment(Struct, frozen=True, kw_only=True):
 
 
 Command = (
-    CreateExperiment
-    | ChangeExperiment
-    | StartExperiment
-    | PauseExperiment
-    | ResumeExperiment
-    | StopExperiment
+    CreateExperiment | ChangeExperiment | StartExperiment | PauseExperiment | ResumeExperiment | StopExperiment
 )

@@ -81,9 +81,7 @@ class ExperimentDetailsChanged(_ExperimentFact, frozen=True, kw_only=True, tag="
     attribution_window_hours: int | UnsetType = UNSET
 
 
-class ExperimentVariantsChanged(
-    _ExperimentFact, frozen=True, kw_only=True, tag="experiment_variants_changed"
-):
+class ExperimentVariantsChanged(_ExperimentFact, frozen=True, kw_only=True, tag="experiment_variants_changed"):
     """The draft has these variants, in this order."""
 
     variants: tuple[Variant, ...]

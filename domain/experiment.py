@@ -186,9 +186,7 @@ def _patched_variants(
         else:
             strangers.append(FieldError(f"variants[{position}].id", "is unknown here, or in the list twice"))
             base = Variant(id=entry.id, name="", is_control=False, weight=0)
-        variants.append(
-            structs.replace(base, **set_fields(entry, ("name", "is_control", "weight", "changes")))
-        )
+        variants.append(structs.replace(base, **set_fields(entry, ("name", "is_control", "weight", "changes"))))
     return tuple(variants), strangers
 
 

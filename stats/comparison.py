@@ -28,6 +28,7 @@ Kind: TypeAlias = Literal["conversion", "count", "value"]
 Regime: TypeAlias = Literal["always_valid", "fixed"]
 Verdict: TypeAlias = Literal["better", "worse", "inconclusive"]
 
+ALPHA_MIN = 1e-15
 PLANNED_N = 5_000.0
 PRIOR_LOG_RATIO_SD = 0.05
 
@@ -36,6 +37,8 @@ _SMALLEST_P = 2.2250738585072014e-308
 # An approximation by normal laws holds once the rarer outcome is expected this often in either arm.
 _EXPECTED_MIN = 10.0
 _VISITORS_MIN = 100.0
+# Up to here a float counts without a gap.
+_VISITORS_MAX = 2.0**53
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -98,9 +101,9 @@ def compare(
 
     `alpha` is two-sided; `planned_n` is the visitors of both arms at which the always-valid interval is
     narrowest, it holds at any; the prior of the log ratio is normal about 0. Raises ValueError for an
-    `alpha` outside (0, 1) and a `planned_n` or a prior that is not positive.
+    `alpha` outside [1e-15, 1) and a `planned_n` or a prior that is not positive.
     """
-    if not (0.0 < alpha < 1.0 and 0.0 < planned_n < inf and 0.0 < prior_log_ratio_sd < inf):
+    if not (ALPHA_MIN <= alpha < 1.0 and 0.0 < planned_n < inf and 0.0 < prior_log_ratio_sd < inf):
         raise ValueError(f"no test has {alpha=}, {planned_n=}, {prior_log_ratio_sd=}")
     impossible = _why_impossible(control, treatment, kind)
     if impossible:
@@ -111,8 +114,6 @@ def compare(
         least = -1.0 if kind == "count" else -inf
         evidence = evidence_of.of_means(control, treatment, alpha, planned_n, least_lift=least)
     low, high = (float(limit[0]) for limit in (evidence.difference_low, evidence.difference_high))
-    if not all(isfinite(x) for x in (evidence.difference, low, high, evidence.p_value)):
-        return NotEnoughData("The values are too large or too small to compute with.")
     always_valid = _always_valid(control, treatment, kind, evidence)
     verdict, reason = _verdict(low, high, always_valid, method, alpha)
     return Comparison(
@@ -146,8 +147,8 @@ def _why_impossible(control: Tally, treatment: Tally, kind: Kind) -> str | None:
 
 
 def _why_no_arm(name: str, arm: Tally, kind: Kind) -> str | None:
-    if not (isfinite(arm.n) and isfinite(arm.sum) and 0.0 <= arm.m2 < inf):
-        return f"The tally of the {name} is not one of finite numbers."
+    if not (arm.n <= _VISITORS_MAX and isfinite(arm.sum) and 0.0 <= arm.m2 < inf):
+        return f"The tally of the {name} is beyond what can be computed with."
     fewest = 1.0 if kind == "conversion" else 2.0
     if arm.n < fewest:
         return f"The {name} has too few visitors ({arm.n:.0f}); a comparison needs at least {fewest:.0f}."
@@ -196,7 +197,7 @@ def _relative(
         return NotEnoughData("The mean of the control is not above zero, so a lift over it has no meaning.")
     estimate = evidence.difference / control.mean
     low, high = float(evidence.lift_low[which]), float(evidence.lift_high[which])
-    if not isfinite(estimate) or np.isnan(low) or np.isnan(high):
+    if not isfinite(estimate) or not (low < inf and high > -inf):
         return NotEnoughData(
             f"The means {control.mean:.6g} and {treatment.mean:.6g} are too far apart for a ratio."
         )

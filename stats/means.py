@@ -62,19 +62,21 @@ def fieller_lift(
     as positive, which leaves one ray of the two that an imprecise mean 0 gives. `least` is the smallest
     lift there can be: -1 for values that are never negative, else -inf.
     """
-    lift, ratio = (mean1 - mean0) / mean0, mean1 / mean0
-    noise0, noise1 = (critical * (np.sqrt(v) / mean0) for v in (v0, v1))
+    # Everything in units of the largest: no square leaves the range of a float.
+    noise0, noise1 = critical * np.sqrt(v0), critical * np.sqrt(v1)
+    unit = np.maximum(np.maximum(mean0, np.abs(mean1)), np.maximum(noise0, noise1))
+    m0, m1, noise0, noise1 = mean0 / unit, mean1 / unit, noise0 / unit, noise1 / unit
     # The limits solve a x^2 - 2 b x + c = 0 in the lift x; c > 0 exactly when no lift is excluded.
-    a, b = (1.0 - noise0) * (1.0 + noise0), lift + noise0 * noise0
-    noise = np.hypot(noise0, noise1)
-    c = (np.abs(lift) - noise) * (np.abs(lift) + noise)
-    inside = (ratio * noise0) ** 2 + noise1 * noise1 * a
+    apart, noise = np.abs(mean1 - mean0) / unit, np.hypot(noise0, noise1)
+    a, c = (m0 - noise0) * (m0 + noise0), (apart - noise) * (apart + noise)
+    b = m0 * ((mean1 - mean0) / unit) + noise0 * noise0
+    inside = (m1 * noise0) ** 2 + noise1 * noise1 * a
     root = np.sqrt(np.maximum(inside, 0.0))
     low = np.where(b >= 0.0, c / (b + root), (b - root) / a)
     high = np.where(b >= 0.0, (b + root) / a, c / (b - root))
     ray, whole = a <= 0.0, (a <= 0.0) & (inside < 0.0)
     # A dropped ray may hold "no lift": then nothing can be excluded.
-    low = np.where(whole | (ray & (ratio < 0.0)), -np.inf, low)
-    high = np.where(ray & ((ratio >= 0.0) | whole | (c <= 0.0)), np.inf, high)
-    high = np.where(ray & ~whole & (ratio < 0.0) & (c > 0.0), c / (b - root), high)
+    low = np.where(whole | (ray & (m1 < 0.0)), -np.inf, low)
+    high = np.where(ray & ((m1 >= 0.0) | whole | (c <= 0.0)), np.inf, high)
+    high = np.where(ray & ~whole & (m1 < 0.0) & (c > 0.0), c / (b - root), high)
     return np.maximum(low, least), high

@@ -23,9 +23,7 @@ CHROMIUM_ARGS = [
 @pytest.fixture
 def site():
     """Serve an empty site on an address of its own; a test fills in pages and experiments."""
-    site = Site(
-        pages={"/": page_html("<h1>Original</h1>"), "/other": page_html("<h1>Other</h1>"), "/blank": ""}
-    )
+    site = Site(pages={"/": page_html("<h1>Original</h1>"), "/other": page_html("<h1>Other</h1>"), "/blank": ""})
     server = Server(("127.0.0.1", 0), type("Handler", (Handler,), {"site": site}))
     site.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

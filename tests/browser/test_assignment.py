@@ -52,9 +52,7 @@ def test_the_script_matches_addresses_as_the_server_does(pure):
     )
     wrong = [case for case, outcome in zip(cases, matched, strict=True) if outcome != case["expected"]]
     assert wrong == []
-    assert all(
-        matches_url(one["matchType"], one["targetUrl"], one["url"]) == one["expected"] for one in cases
-    )
+    assert all(matches_url(one["matchType"], one["targetUrl"], one["url"]) == one["expected"] for one in cases)
 
 
 def test_a_new_visitor_gets_a_cookie_and_the_hashed_variant(site, page):

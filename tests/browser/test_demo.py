@@ -14,9 +14,7 @@ def test_a_person_can_see_the_variant_buy_and_become_another_visitor(site, page)
     site.experiments = [
         experiment(
             variant("Control"),
-            variant(
-                "Bold", change("text", "#hero-title", "Bold"), change("style", "#cta", "green", "background")
-            ),
+            variant("Bold", change("text", "#hero-title", "Bold"), change("style", "#cta", "green", "background")),
         )
     ]
     seen = {}

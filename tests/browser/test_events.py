@@ -18,9 +18,7 @@ def names(events):
 
 def test_a_page_view_tells_where_it_was_and_where_it_came_from(site, page):
     """The documented fields stand in the event itself."""
-    site.pages["/from"] = page_html(
-        "<a href='/?utm_source=mail&amp;utm_campaign=May%20%26%20June#top'>go</a>", ""
-    )
+    site.pages["/from"] = page_html("<a href='/?utm_source=mail&amp;utm_campaign=May%20%26%20June#top'>go</a>", "")
     page.goto("/from")
     page.click("a")
     (view,) = site.wait_for("pageview")
@@ -106,7 +104,7 @@ def test_hidden_time_is_not_engagement(site, page):
 
 
 def test_track_and_track_conversion_carry_what_they_are_given(site, page):
-    """trackConversion(name) is track("conversion", {eventName: name}); data that is no JSON does not throw."""
+    """trackConversion(name) is track("conversion", {eventName: name}); nothing given makes them throw."""
     page.goto("/")
     page.evaluate("""() => {
       const loop = {}; loop.loop = loop;
@@ -190,7 +188,7 @@ def test_a_session_ends_after_half_an_hour_without_events(site, page):
 
 
 def test_navigation_inside_a_page_counts_one_view_per_address(site, page):
-    """Push, replace, back and hash routes count; the same address, an anchor and a redirect in one go do not."""
+    """Push, replace, back and hash routes count; the same address, an anchor and a redirect do not."""
     page.goto("/")
     page.evaluate("""async () => {
       const pause = () => new Promise((done) => setTimeout(done, 30));

@@ -60,6 +60,8 @@ def test_the_hash_for_namespaces_is_the_older_one():
     assert hash_v1("__checkout", "visitor-2") == 0.652
     assert in_namespace("visitor-1", ("checkout", 0.4, 0.6))
     assert not in_namespace("visitor-2", ("checkout", 0.4, 0.6))
+    assert in_namespace("visitor-1", ("checkout", 0.497, 1))
+    assert not in_namespace("visitor-1", ("checkout", 0, 0.497))
     assert [hash_of_version("", "a", version) for version in (1, 2, 3)] == [0.22, hash_v2("", "a"), None]
 
 
@@ -67,13 +69,20 @@ def test_ranges_fill_from_their_start():
     """Coverage shortens each range at its end, so that those inside stay inside."""
     assert bucket_ranges(2, 0.5) == [(0, 0.25), (0.5, 0.75)]
     assert bucket_ranges(2, 1, [0.25, 0.75]) == [(0, 0.25), (0.25, 1)]
+    assert [bucket_ranges(2, 1, weights) for weights in ([1], [0.5, 0.6], [0.4, 0.5])] == [
+        [(0, 0.5), (0.5, 1)]
+    ] * 3
+    assert bucket_ranges(2, 1, [0.5, 0.49]) == [(0, 0.5), (0.5, 0.99)]
+    assert bucket_ranges(2, 1, [0.5, 0.51]) == [(0, 0.5), (0.5, 1.01)]
     assert [choose_variation(n, [(0, 0.25), (0.5, 0.75)]) for n in (0, 0.25, 0.5, 0.75)] == [0, -1, 1, -1]
 
 
 def test_an_override_is_read_as_a_browser_reads_it():
     """The first such key counts, up to where its digits end."""
     assert query_string_override("key", "https://shop.example/?a=b&key=1abc&key=0", 2) == 1
-    assert query_string_override("key", "https://shop.example/?key=1?key=0", 2) == 1
+    assert query_string_override("key", "https://shop.example/?key=0#key=1", 2) == 0
+    assert query_string_override("key", "https://shop.example/?a=b#&key=1", 2) is None
+    assert query_string_override("key", "https://shop.example/?a=b?c&key=1", 2) is None
     for value in ("2", "-1", "9" * 5_000, "one", ""):
         assert query_string_override("key", f"https://shop.example/?key={value}", 2) is None
 

@@ -25,9 +25,7 @@ from domain.plan import DEFAULT_GOALS
 
 CONTROL = Variant(id=CONTROL_ID, name="control", is_control=True, weight=50)
 BOLD_VARIANT = Variant(id=BOLD_ID, name="bold", is_control=False, weight=50, changes=(BOLD,))
-SIGNUPS = Goal(
-    name="signups", event_type="conversion", event_name="signup", kind="conversion", role="primary"
-)
+SIGNUPS = Goal(name="signups", event_type="conversion", event_name="signup", kind="conversion", role="primary")
 CONTROL_STAYS, BOLD_STAYS = VariantPatch(id=CONTROL_ID), VariantPatch(id=BOLD_ID)
 STARTED = pytest.mark.parametrize("history", [RUNNING, PAUSED], ids=["running", "paused"])
 

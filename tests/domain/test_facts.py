@@ -66,9 +66,7 @@ def test_a_created_experiment_is_stored_whole():
                 "name": "bold",
                 "isControl": False,
                 "weight": 50,
-                "changes": [
-                    {"selector": "h1", "changeType": "style", "value": "700", "property": "font-weight"}
-                ],
+                "changes": [{"selector": "h1", "changeType": "style", "value": "700", "property": "font-weight"}],
             },
         ],
         "goals": [

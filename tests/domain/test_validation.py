@@ -62,9 +62,7 @@ def test_what_cannot_be_stored_is_refused_wherever_it_stands(strange):
         kind="value",
         role="primary",
     )
-    change_of_class = structs.replace(
-        BOLD, selector=strange, value=strange, property=strange, change_type="class"
-    )
+    change_of_class = structs.replace(BOLD, selector=strange, value=strange, property=strange, change_type="class")
     found = errors_of(
         name=strange,
         hypothesis=strange,
@@ -114,9 +112,7 @@ def test_traffic_may_be_none_or_all(percentage):
 @pytest.mark.parametrize("hours", [0, -1, 2_161])
 def test_the_window_is_from_an_hour_to_ninety_days(hours):
     """A window bounds how long a visitor is remembered for a goal."""
-    assert errors_of(attribution_window_hours=hours) == {
-        "attributionWindowHours": "must be from 1 to 2160 hours"
-    }
+    assert errors_of(attribution_window_hours=hours) == {"attributionWindowHours": "must be from 1 to 2160 hours"}
     assert accepts(attribution_window_hours=1)
     assert accepts(attribution_window_hours=2_160)
 
@@ -124,20 +120,26 @@ def test_the_window_is_from_an_hour_to_ninety_days(hours):
 @pytest.mark.parametrize("count", [0, 1, 21, 500])
 def test_an_experiment_has_two_to_twenty_variants(count):
     """One variant is no comparison; errors do not grow with a list that is too long."""
-    variants = tuple(
-        NewVariant(name=str(number), weight=0, is_control=number == 0) for number in range(count)
-    )
+    variants = tuple(NewVariant(name=str(number), weight=0, is_control=number == 0) for number in range(count))
     found = errors_of(variants=variants)
     assert found["variants"] in {f"must be from 2 to 20, not {count}", "must have exactly one control, not 0"}
     assert len(found) <= 21
 
 
+@pytest.mark.parametrize("count", [2, 20])
+def test_two_and_twenty_variants_are_fine(count):
+    """Both ends, with the largest weight."""
+    assert accepts(
+        variants=tuple(
+            NewVariant(name=str(number), weight=1_000_000, is_control=number == 0) for number in range(count)
+        )
+    )
+
+
 @pytest.mark.parametrize("controls", [0, 2])
 def test_an_experiment_has_exactly_one_control(controls):
     """Every comparison is against it."""
-    variants = tuple(
-        NewVariant(name=str(number), weight=1, is_control=number < controls) for number in range(3)
-    )
+    variants = tuple(NewVariant(name=str(number), weight=1, is_control=number < controls) for number in range(3))
     assert errors_of(variants=variants) == {"variants": f"must have exactly one control, not {controls}"}
 
 
@@ -172,9 +174,7 @@ def test_a_style_cannot_hold_more_than_a_property(name):
 @pytest.mark.parametrize("name", [None, ""])
 def test_a_style_needs_a_property(name):
     """Other changes need none."""
-    assert errors_of(variants=changed(property=name)) == {
-        "variants[1].changes[0].property": "must not be empty"
-    }
+    assert errors_of(variants=changed(property=name)) == {"variants[1].changes[0].property": "must not be empty"}
     assert accepts(variants=changed(property=name, change_type="text"))
 
 
@@ -248,9 +248,7 @@ def test_a_change_must_leave_the_experiment_valid(history):
 
 def test_a_caller_with_a_parser_is_given_every_selector():
     """The paths are those of the errors."""
-    new = body(
-        variants=(CONTROL, structs.replace(OTHER, changes=(BOLD, structs.replace(BOLD, selector="p"))))
-    )
+    new = body(variants=(CONTROL, structs.replace(OTHER, changes=(BOLD, structs.replace(BOLD, selector="p")))))
     paths = ["variants[1].changes[0].selector", "variants[1].changes[1].selector"]
     assert list(selectors(new)) == list(zip(paths, ["h1", "p"], strict=True))
     patch = change(variants=(VariantPatch(id=CONTROL_ID), VariantPatch(changes=(BOLD,)))).patch

@@ -82,7 +82,9 @@ def test_two_values_never_contradict_themselves(control, treatment, alpha, plann
 
     if isinstance(result, Comparison):
         holds_its_promises(result, alpha)
-        assert isinstance(result.relative, NotEnoughData) == (control.mean <= 0)
+        # A mean within 1e-290 of 0 may lie beyond the range of a float from the other.
+        if not 0 < control.mean < 1e-290:
+            assert isinstance(result.relative, NotEnoughData) == (control.mean <= 0)
     else:
         assert min(control.n, treatment.n) < 2 or control.m2 + treatment.m2 == 0
 
@@ -232,8 +234,8 @@ def test_an_overwhelming_difference_has_a_p_value_above_zero():
         (rate(8, 7), rate(1, 9), "conversion", "no rate"),
         (Tally(1.0, 5.0, 0.0), Tally(9.0, 5.0, 1.0), "value", "few visitors"),
         (Tally(5.0, 5.0, 0.0), Tally(9.0, 18.0, 0.0), "count", "same value"),
-        (Tally(5.0, math.nan, 0.0), Tally(9.0, 18.0, 0.0), "count", "finite"),
-        (Tally(1e308, 1e307, 0.0), Tally(1e308, 2e307, 0.0), "conversion", "too large"),
+        (Tally(5.0, math.nan, 0.0), Tally(9.0, 18.0, 0.0), "count", "beyond"),
+        (Tally(1e17, 1e16, 0.0), Tally(9.0, 2.0, 0.0), "conversion", "beyond"),
     ],
 )
 def test_what_cannot_be_computed_says_why(control, treatment, kind, word):
@@ -245,7 +247,7 @@ def test_what_cannot_be_computed_says_why(control, treatment, kind, word):
 
 
 @pytest.mark.parametrize(
-    "change", [{"alpha": 0.0}, {"alpha": 1.0}, {"planned_n": 0.0}, {"prior_log_ratio_sd": 0.0}]
+    "change", [{"alpha": 0.0}, {"alpha": 1e-300}, {"alpha": 1.0}, {"planned_n": 0.0}, {"prior_log_ratio_sd": 0.0}]
 )
 def test_levels_and_plans_that_mean_nothing_are_refused(change):
     """Alpha outside (0, 1), or a plan or prior that is not positive, raises."""

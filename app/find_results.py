@@ -1,0 +1,123 @@
+"""Finds results: the live tallies, or those of any past moment derived from the log."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast, get_args
+from uuid import UUID
+
+import psycopg
+
+from app.database import connect
+from app.problems import Problem
+from app.results import Lag, Method, Results, results_of
+from domain import refusals
+from domain.refusals import FieldError
+from projections.event_log import position_at, read_head, received_at
+from projections.queries import queries
+from projections.results import Snapshot, live_position, read_live, read_replayed
+
+# A result shows what was acknowledged before it was asked for, if projections are that close behind.
+FRESHNESS_WAIT_SECONDS = 0.3
+FRESHNESS_EVENTS_MAX = 20_000
+_POLL_SECONDS = 0.01
+# Replays read the whole log up to their position: one after another.
+_replaying = asyncio.Semaphore(1)
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+async def find_results(
+    connection: Connection,
+    database_url: str,
+    project_id: UUID,
+    experiment_id: UUID,
+    *,
+    as_of: str | None = None,
+    goal: str | None = None,
+    method: str = "always_valid",
+    hint: Callable[[set[UUID]], None] = lambda _projects: None,
+) -> Results:
+    """Results now or as of a moment; Problem 400 or a Refusal says why there are none.
+
+    `hint` wakes a projection worker of this process, if there is one.
+    """
+    if method not in get_args(Method):
+        raise _bad_query("method", "is neither always_valid nor fixed")
+    position = None
+    if as_of is None:
+        hint({project_id})
+        await _await_projections(connection, project_id)
+    else:
+        position = await _position(connection, project_id, as_of)
+    snapshot, lag = await _snapshot(connection, database_url, project_id, experiment_id, position)
+    if snapshot is None:
+        raise refusals.ExperimentNotFound
+    if goal is not None and all(known.name != goal for known in snapshot.plan.goals):
+        raise _bad_query("goal", "names no goal of this experiment")
+    time = await received_at(connection, project_id, snapshot.position)
+    return results_of(snapshot, time, lag, goal=goal, method=cast("Method", method))
+
+
+async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
+    """The project of an experiment; refuses as not found when there is none."""
+    parameters = {"experiment_id": experiment_id}
+    row = await (await connection.execute(queries("projects")["owner_of_experiment"], parameters)).fetchone()
+    if row is None:
+        raise refusals.ExperimentNotFound
+    return cast("UUID", row[0])
+
+
+async def _snapshot(
+    connection: Connection, database_url: str, project_id: UUID, experiment_id: UUID, position: int | None
+) -> tuple[Snapshot | None, Lag]:
+    try:
+        live = await read_live(connection, project_id, experiment_id)
+    except psycopg.errors.UndefinedTable:  # a rebuild flipped between two statements
+        live = await read_live(connection, project_id, experiment_id)
+    if position is None:
+        return live, await _lag(connection, project_id, live.position if live else 0)
+    if live is not None and live.position == position:
+        return live, Lag(0, 0.0)
+    async with _replaying, await connect(database_url) as replaying:
+        return await read_replayed(replaying, project_id, experiment_id, position), Lag(0, 0.0)
+
+
+async def _await_projections(connection: Connection, project_id: UUID) -> None:
+    head = (await read_head(connection, project_id)).next_position - 1
+    deadline = asyncio.get_running_loop().time() + FRESHNESS_WAIT_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        behind = head - await live_position(connection, project_id)
+        if behind <= 0 or behind > FRESHNESS_EVENTS_MAX:
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _lag(connection: Connection, project_id: UUID, position: int) -> Lag:
+    head = await read_head(connection, project_id)
+    events = head.next_position - 1 - position
+    if events <= 0:
+        return Lag(0, 0.0)
+    since = await received_at(connection, project_id, position + 1)
+    waiting = (datetime.now(UTC) - since).total_seconds() if since else 0.0
+    return Lag(events, round(max(0.0, waiting), 3))
+
+
+async def _position(connection: Connection, project_id: UUID, as_of: str) -> int:
+    text = as_of.strip()
+    if text.isascii() and text.isdigit() and len(text) < 19:  # noqa: PLR2004  (a position is a 64-bit number)
+        position = int(text)
+        if position >= (await read_head(connection, project_id)).next_position:
+            raise _bad_query("asOf", "is beyond the end of the log")
+        return position
+    try:
+        # A plus sign in a query arrives as a space.
+        time = datetime.fromisoformat(text.replace(" ", "+") if text.count(":") > 1 else text)
+    except ValueError:
+        raise _bad_query("asOf", "is neither an ISO 8601 time nor a position of the log") from None
+    return await position_at(connection, project_id, time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+def _bad_query(path: str, reason: str) -> Problem:
+    errors = [FieldError(path=path, reason=reason)]
+    return Problem(400, "invalid_query", f"{path} {reason}", errors=errors)
