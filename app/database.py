@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
@@ -46,6 +47,7 @@ class EmbeddedPostgres:
             with server._lock:  # noqa: SLF001  (the only way to set options before the first start)
                 server.ensure_pgdata_inited()
                 _configure(directory, configuration)
+                _forget_dead_processes(server.global_process_id_list)
             server.start()
         self._server = server
         self.url: str = server.get_uri()
@@ -99,6 +101,11 @@ async def prepare_database(url: str) -> list[str]:
         applied = await migrate(connection)
         await ensure_live(connection)
         return applied
+
+
+def _forget_dead_processes(handles: Any) -> None:  # noqa: ANN401  (the package's own list)
+    """Drop handles of processes that were killed, or the last one alive would never stop the server."""
+    handles.put([pid for pid in handles.get_and_remove(0) if psutil.pid_exists(pid)])
 
 
 def _configure(directory: Path, configuration: str) -> None:

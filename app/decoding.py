@@ -7,7 +7,7 @@ import secrets
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -56,8 +56,8 @@ class RefusedEvent(Exception):  # noqa: N818  (an answer, not a defect)
 
 
 class _Attribution(msgspec.Struct, rename="camel"):
-    experiment_id: Any = None
-    variant_id: Any = None
+    experiment_id: msgspec.Raw = msgspec.Raw()
+    variant_id: msgspec.Raw = msgspec.Raw()
 
 
 class _TrackRequest(msgspec.Struct, rename="camel"):
@@ -170,6 +170,9 @@ def _decode_one_by_one(body: bytes, now: datetime, horizon: Horizon) -> Track:
             envelope = _decode_envelope(pieces.envelope)
         except (msgspec.DecodeError, RecursionError) as inner:
             raise _bad_envelope(pieces.envelope, inner) from None
+        if envelope.events:
+            repeated = FieldError(path="$.events", reason="stands there twice")
+            raise Problem(400, "invalid_body", "events stands there twice", errors=[repeated]) from None
         raw_events = pieces.events
     if len(raw_events) > TRACK_EVENTS_MAX:
         raise _too_many_events()
@@ -186,7 +189,7 @@ def _event_or_reason(raw: bytes) -> TrackEvent | str:
         return "is nested too deeply"
     except msgspec.DecodeError as error:
         try:
-            json.loads(raw)
+            _check_syntax(raw)
         except RecursionError:
             return "is nested too deeply"
         except ValueError:
@@ -211,6 +214,8 @@ def _accept(
             indices.append(index)
         except RefusedEvent as error:
             rejected.append(Rejected(index, str(error)))
+        except RecursionError:
+            rejected.append(Rejected(index, "is nested too deeply"))
     return Track(project_id, accepted, indices, rejected)
 
 
@@ -220,7 +225,7 @@ def _browser_row(project_id: UUID, event: TrackEvent, now: datetime, horizon: Ho
     experiment_id = variant_id = None
     if data is not None and _may_attribute(data):
         named = _decode_attribution(data)
-        experiment_id, variant_id = _id(named.experiment_id), _id(named.variant_id)
+        experiment_id, variant_id = _raw_id(named.experiment_id), _raw_id(named.variant_id)
     event_id = browser_event_id(project_id, event)
     row = encode_row(
         occurred_at=occurred_at,
@@ -282,8 +287,11 @@ def _server_row(
 def _idempotency(key: str | None, body: bytes) -> IdempotencyKey | None:
     if key is None:
         return None
-    # Equal bodies may differ in the order of their keys and in white space.
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    try:
+        # Equal bodies may differ in the order of their keys and in white space.
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except (msgspec.DecodeError, RecursionError):
+        canonical = body  # a number that no float holds, or deep nesting, which the log keeps as text
     return IdempotencyKey(
         hashlib.blake2b(key.encode(), digest_size=16).digest(),
         hashlib.blake2b(canonical, digest_size=16).digest(),
@@ -291,7 +299,10 @@ def _idempotency(key: str | None, body: bytes) -> IdempotencyKey | None:
 
 
 def _from_millis(timestamp: float, now: datetime, horizon: Horizon) -> datetime:
-    age_ms = (now - _UNIX_EPOCH) / timedelta(milliseconds=1) - timestamp
+    try:
+        age_ms = (now - _UNIX_EPOCH) / timedelta(milliseconds=1) - timestamp
+    except OverflowError:
+        raise RefusedEvent("timestamp is not a time of this calendar") from None
     _check_horizon(age_ms, horizon)
     return _UNIX_EPOCH + timedelta(milliseconds=timestamp)
 
@@ -332,11 +343,18 @@ def _may_attribute(data: bytes) -> bool:
     return b"experimentId" in data or b"variantId" in data or b"\\u" in data
 
 
-def _id(value: object) -> UUID | None:
-    if value is None or value == "":
+def _raw_id(raw: msgspec.Raw) -> UUID | None:
+    text = bytes(raw)
+    if not text or text == b"null":
+        return None
+    return _id(msgspec.json.decode(text, type=str)) if text[:1] == b'"' else NO_SUCH_ID
+
+
+def _id(text: str | None) -> UUID | None:
+    if not text:
         return None
     try:
-        return UUID(value) if isinstance(value, str) else NO_SUCH_ID
+        return UUID(text)
     except ValueError:
         return NO_SUCH_ID
 
@@ -368,10 +386,21 @@ def _why_not_json(body: bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     try:
-        json.loads(body)
-    except (ValueError, RecursionError):
+        _check_syntax(body)
+    except RecursionError:
+        return "it is nested too deeply"
+    except ValueError:
         return str(error)
     return "it holds a lone surrogate, which is no character"
+
+
+def _check_syntax(text: bytes) -> None:
+    # NaN and Infinity are not JSON, though Python reads them; digits beyond its limit are.
+    json.loads(text, parse_constant=_refuse_constant, parse_int=str)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def _not_json(why: str) -> Problem:

@@ -89,6 +89,8 @@ def answer_http_exception(_request: Request[Any, Any, Any], error: HTTPException
     phrase = HTTPStatus(error.status_code).phrase
     name = phrase.lower().replace(" ", "_")
     detail = error.detail if error.status_code < 500 else phrase  # noqa: PLR2004
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        name, detail = "body_too_large", "the body is larger than the server takes"
     headers = {key: value for key, value in (error.headers or {}).items() if key.lower() != "content-type"}
     return _response(error.status_code, name, detail or phrase, errors, headers)
 

@@ -27,7 +27,7 @@ CACHED_PROJECTS_MAX = 10_000
 
 # The project stands in the key, so that a look-up touches one project only.
 _KEY = re.compile(KEY_PREFIX + r"(?P<project>[0-9a-f]{32})_(?P<secret>[A-Za-z0-9_-]{43})")
-_ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+_ORIGIN = re.compile(r"https?://[^\s\x00-\x1f/?#@]+")
 
 
 class Project(NamedTuple):
@@ -89,6 +89,7 @@ async def create_project(
 ) -> tuple[UUID, str]:
     """A new project: its public key and its first secret key, which is shown nowhere else."""
     _check_project(name, allowed_origins)
+    allowed_origins = tuple(origin.lower() for origin in allowed_origins)  # as browsers write them
     now = datetime.now(UTC)
     project_id = project_id or uuid4()
     async with connection.transaction():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import click
@@ -59,6 +60,9 @@ def serve(
 
     listener = _listen(settings)
     url, embedded = database_url(settings)
+    # After its own shutdown the HTTP server raises the signal again; ours must let `finally` run.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         asyncio.run(make_ready(url))
         token = admin_token(settings)
@@ -114,6 +118,10 @@ async def run_worker(url: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
     await worker.run()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):

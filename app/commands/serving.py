@@ -43,7 +43,7 @@ def serve(settings: Settings, *, with_demo: bool, worker: bool) -> None:
         for process_ in visitors:
             process_.terminate()
             process_.wait()
-    click.echo("stopped")
+        click.echo("stopped")
 
 
 @click.command(hidden=True)
