@@ -71,10 +71,7 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
 async def _snapshot(
     connection: Connection, database_url: str, project_id: UUID, experiment_id: UUID, position: int | None
 ) -> tuple[Snapshot | None, Lag]:
-    try:
-        live = await read_live(connection, project_id, experiment_id)
-    except psycopg.errors.UndefinedTable:  # a rebuild flipped between two statements
-        live = await read_live(connection, project_id, experiment_id)
+    live = await read_live(connection, project_id, experiment_id)
     if position is None:
         return live, await _lag(connection, project_id, live.position if live else 0)
     if live is not None and live.position == position:

@@ -21,6 +21,7 @@ from projections.catch_up import (
     tally_tables,
     use_schema,
 )
+from projections.event_log import read_head
 from projections.queries import queries
 
 _GENERATION_LOCK = 7_306_087_156
@@ -76,10 +77,14 @@ async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
 
 async def lagging(connection: AsyncConnection[Any]) -> list[tuple[UUID, int, int]]:
     """Projects that have something to catch up: id, checkpoint, end of log."""
-    async with connection.transaction():
-        await use_schema(connection, await live_schema(connection))
-        cursor = await connection.execute(queries("catch_up")["lagging"])
-        return [(project_id, position, head) for project_id, position, head in await cursor.fetchall()]
+    return await _lagging(connection, await live_schema(connection))
+
+
+async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID) -> None:
+    """Count everything that a project's log holds now, beside any worker that does the same."""
+    await create_staging(connection)
+    head = (await read_head(connection, project_id)).next_position - 1
+    await _catch_up_to(connection, project_id, await live_schema(connection), head)
 
 
 async def rebuild(
@@ -105,6 +110,8 @@ async def rebuild(
         for project_id, position in rows:
             await _catch_up_to(builder, project_id, new, position, on_progress)
         differences = [found for project_id, _ in rows for found in await compare(builder, project_id, old, new)]
+        for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
+            await _catch_up_to(builder, project_id, new, head, on_progress)
         await keeper.execute(queries("catch_up")["retire_live"])
         await keeper.execute(queries("catch_up")["make_live"], {"generation": generation})
     await keeper.execute(SQL("drop schema if exists {} cascade").format(Identifier(old)))
@@ -124,7 +131,7 @@ async def verify(
         await use_schema(keeper, live)
         rows = await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
         position = dict(rows).get(project_id, 0)
-        await _catch_up_to(replayer, project_id, TEMPORARY, position, lambda _project, _progress: None)
+        await _catch_up_to(replayer, project_id, TEMPORARY, position)
         return position, await compare(replayer, project_id, live, TEMPORARY)
 
 
@@ -193,12 +200,19 @@ async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID
     return dict(await cursor.fetchall())
 
 
+async def _lagging(connection: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int, int]]:
+    async with connection.transaction():
+        await use_schema(connection, schema)
+        cursor = await connection.execute(queries("catch_up")["lagging"])
+        return [(project_id, position, head) for project_id, position, head in await cursor.fetchall()]
+
+
 async def _catch_up_to(
     connection: AsyncConnection[Any],
     project_id: UUID,
     schema: str,
     position: int,
-    on_progress: Callable[[UUID, Progress], None],
+    on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
 ) -> None:
     while True:
         progress = await catch_up(connection, project_id, schema, limit=position)

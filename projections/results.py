@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection
 
 from domain.experiment import Experiment
@@ -26,6 +27,13 @@ class Snapshot(NamedTuple):
 
 async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
     """The experiment at the live checkpoint; None when it is not known there."""
+    try:
+        return await _read_live(connection, project_id, experiment_id)
+    except psycopg.errors.UndefinedTable:  # a rebuild flipped between two statements
+        return await _read_live(connection, project_id, experiment_id)
+
+
+async def _read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
     async with connection.transaction():
         # Checkpoint and tallies must be of one moment.
         await connection.execute("set transaction isolation level repeatable read")

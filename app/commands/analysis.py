@@ -246,6 +246,8 @@ def _results_of(
 ) -> "Callable[[Connection, str], asyncio.Future[Results]]":
     async def work(connection: Connection, url: str) -> Results:
         project_id = await owner_of(connection, experiment_id)
+        if as_of is None:  # no server may be running
+            await generations.catch_up_live(connection, project_id)
         return await find_results(connection, url, project_id, experiment_id, as_of=as_of, method=method)
 
     return work  # type: ignore[return-value]

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, Router, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from app.decoding import decode_server_event, inflate
 from app.experiments import change_experiment, create_experiment, execute, read_experiment, read_experiments
@@ -45,7 +47,7 @@ class NewProject(msgspec.Struct, rename="camel"):
 
 
 @post("/server-events", status_code=201, summary="Submit one server event", tags=["backend"])
-async def server_event(request: AnyRequest, services: Services) -> Response[bytes]:
+async def server_event(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Append one event of a backend; the same idempotencyKey again answers with the first eventId.
 
     201 for a new event, 200 for a replay, 409 when the key came with another body before.
@@ -67,7 +69,7 @@ async def server_event(request: AnyRequest, services: Services) -> Response[byte
 
 
 @post("/projects", status_code=201, summary="Create a project", tags=["management"])
-async def new_project(request: AnyRequest, services: Services) -> Response[bytes]:
+async def new_project(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Create a project; the answer is the only time that its secret key is shown. Needs the admin token."""
     require_admin(request.headers.get("authorization"), services.admin_token)
     body = await decode_body(request, NewProject)
@@ -80,7 +82,7 @@ async def new_project(request: AnyRequest, services: Services) -> Response[bytes
 
 
 @post("/secret-keys/rotate", status_code=201, summary="Replace the secret key", tags=["management"])
-async def rotate(request: AnyRequest, services: Services) -> Response[bytes]:
+async def rotate(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Issue a new secret key; every older one keeps working for 24 hours."""
     project_id = await _authenticate(request, services)
     async with services.pool.connection() as connection:
@@ -90,7 +92,7 @@ async def rotate(request: AnyRequest, services: Services) -> Response[bytes]:
 
 
 @post("/experiments", status_code=201, summary="Create an experiment", tags=["experiments"])
-async def new_experiment(request: AnyRequest, services: Services) -> Response[bytes]:
+async def new_experiment(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Create a draft: the documented Experiment less ids, with goals and an attribution window if wanted."""
     project_id = await _authenticate(request, services)
     body = await decode_body(request, NewExperiment)
@@ -101,7 +103,7 @@ async def new_experiment(request: AnyRequest, services: Services) -> Response[by
 
 
 @get("/experiments", summary="All experiments of the project", tags=["experiments"])
-async def experiments(request: AnyRequest, services: Services) -> Response[bytes]:
+async def experiments(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """All experiments of the project, the one changed last first."""
     project_id = await _authenticate(request, services)
     async with services.pool.connection() as connection:
@@ -109,7 +111,9 @@ async def experiments(request: AnyRequest, services: Services) -> Response[bytes
 
 
 @get("/experiments/{experiment_id:str}", summary="One experiment", tags=["experiments"])
-async def one_experiment(request: AnyRequest, services: Services, experiment_id: str) -> Response[bytes]:
+async def one_experiment(
+    request: AnyRequest, services: NamedDependency[Services], experiment_id: FromPath[str]
+) -> Response[bytes]:
     """One experiment with its status, goals and epochs."""
     project_id = await _authenticate(request, services)
     async with services.pool.connection() as connection:
@@ -120,7 +124,9 @@ async def one_experiment(request: AnyRequest, services: Services, experiment_id:
 
 
 @patch("/experiments/{experiment_id:str}", summary="Change an experiment", tags=["experiments"])
-async def patch_experiment(request: AnyRequest, services: Services, experiment_id: str) -> Response[bytes]:
+async def patch_experiment(
+    request: AnyRequest, services: NamedDependency[Services], experiment_id: FromPath[str]
+) -> Response[bytes]:
     """Change what the body sets; once started, only name, hypothesis, traffic and weights can change."""
     project_id = await _authenticate(request, services)
     wanted = parse_experiment_id(experiment_id)
@@ -137,7 +143,7 @@ async def patch_experiment(request: AnyRequest, services: Services, experiment_i
     tags=["experiments"],
 )
 async def step_experiment(
-    request: AnyRequest, services: Services, experiment_id: str, step: str
+    request: AnyRequest, services: NamedDependency[Services], experiment_id: FromPath[str], step: FromPath[str]
 ) -> Response[bytes]:
     """Take a step of the lifecycle: draft, running, paused, stopped; 409 names why one is forbidden."""
     project_id = await _authenticate(request, services)

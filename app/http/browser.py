@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post, route
+from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,7 +37,7 @@ class Accepted(msgspec.Struct):
 
 
 @post("/track", status_code=202, summary="Submit batched client events", tags=["browser"])
-async def track(request: AnyRequest, services: Services) -> Response[bytes]:
+async def track(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Append a batch of browser events; answered once they are durable.
 
     The body is `{"projectId", "events": [...]}` of at most 1 MiB and 1,000 events, whatever its
@@ -62,7 +63,7 @@ async def track(request: AnyRequest, services: Services) -> Response[bytes]:
 
 
 @get("/script.js", summary="The tracking script of a project", tags=["browser"])
-async def script(request: AnyRequest, services: Services) -> Response[bytes]:
+async def script(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """The browser script with the running experiments inlined, so that one request decides before paint."""
     project = await _project(request, services)
     experiments = await services.active.get(services.pool, project.project_id)
@@ -78,7 +79,7 @@ async def script(request: AnyRequest, services: Services) -> Response[bytes]:
 
 
 @get("/experiments/active", summary="The running experiments of a project", tags=["browser"])
-async def active_experiments(request: AnyRequest, services: Services) -> Response[bytes]:
+async def active_experiments(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Every running experiment in the documented shape."""
     project = await _project(request, services)
     experiments = await services.active.get(services.pool, project.project_id)

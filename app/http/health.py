@@ -2,6 +2,7 @@
 
 import psycopg
 from litestar import Response, get
+from litestar.di import NamedDependency
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,7 +19,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", summary="Whether requests can be served", tags=["operations"])
-async def readyz(services: Services) -> dict[str, str]:
+async def readyz(services: NamedDependency[Services]) -> dict[str, str]:
     """Ok while the database answers; 503 otherwise."""
     try:
         async with services.pool.connection(timeout=2) as connection:
@@ -31,7 +32,7 @@ async def readyz(services: Services) -> dict[str, str]:
 
 
 @get("/metrics", summary="Prometheus metrics", tags=["operations"], media_type="text/plain")
-async def metrics(services: Services) -> Response[bytes]:
+async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
     """Counters and gauges of this process, and the lag of every project."""
     async with services.pool.connection() as connection:
         projects = await status(connection)

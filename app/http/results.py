@@ -5,7 +5,8 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from app import find_results as finding
 from app.find_results import owner_of
@@ -19,11 +20,11 @@ from app.services import Services
 @get("/api/analytics/experiments/{experiment_id:str}/results", summary="Results", tags=["experiments"])
 async def results(
     request: Request[Any, Any, Any],
-    services: Services,
-    experiment_id: str,
-    as_of: Annotated[str | None, Parameter(query="asOf")] = None,
-    goal: str | None = None,
-    method: str = "always_valid",
+    services: NamedDependency[Services],
+    experiment_id: FromPath[str],
+    as_of: Annotated[str | None, QueryParameter(name="asOf")] = None,
+    goal: FromQuery[str | None] = None,
+    method: FromQuery[str] = "always_valid",
 ) -> Response[bytes]:
     """Visitors, conversions, lift and verdict per goal; with `asOf`, what was known at that moment.
 

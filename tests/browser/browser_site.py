@@ -78,7 +78,7 @@ class Request:
 
 @dataclass
 class Site:
-    """What the server serves and what it got; `answer` decides the status and headers of a track request."""
+    """What the server serves and what it got; `answer` decides status and headers of an answer to a post."""
 
     pages: dict[str, str] = field(default_factory=dict)
     page_headers: dict[str, str] = field(default_factory=dict)
@@ -87,6 +87,7 @@ class Site:
     base_url: str = ""
     answer: Callable[[], tuple[int, dict[str, str]]] = lambda: (202, {})
     requests: list[Request] = field(default_factory=list)
+    other_posts: dict[str, Any] = field(default_factory=dict)
     methods: list[str] = field(default_factory=list)
     port: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -122,7 +123,7 @@ class Site:
                 types = [event["eventType"] for event in self.stored()]
                 pytest.fail(f"no {what} within {WAIT_SECONDS:g} s; stored: {types}, asked: {self.methods}")
 
-    def settle(self, page: Page, seconds: float = 1.5) -> None:
+    def settle(self, page: Page, seconds: float = 1.2) -> None:
         """Let the delay of ordinary events pass, to see what does not come."""
         page.wait_for_timeout(seconds * 1000)
 
@@ -159,8 +160,11 @@ class Handler(BaseHTTPRequestHandler):
         """Keep what is posted and answer as the test decided."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         status, headers = self.site.answer()
-        with self.site.changed:
-            self.site.requests.append(Request(body, dict(self.headers), status, time.monotonic()))
+        if self.path == TRACK_PATH:
+            with self.site.changed:
+                self.site.requests.append(Request(body, dict(self.headers), status, time.monotonic()))
+        else:
+            self.site.other_posts[self.path] = json.loads(body)
         self._note("POST")
         cors = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
         self._send(status, b"{}", {"Content-Type": "application/json", **cors, **headers})

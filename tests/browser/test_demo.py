@@ -35,4 +35,7 @@ def test_a_person_can_see_the_variant_buy_and_become_another_visitor(site, page)
     assert purchase["visitorId"] == page.evaluate("localStorage.gmp_vid")
     page.wait_for_function("document.querySelector('#events').innerText.includes('purchase')")
     page.wait_for_selector("#events .stored")
-    assert {method.split()[1] for method in site.methods} == {"/api/analytics/track"}
+    order = site.other_posts["/demo/orders"]
+    assert order["visitorId"] == purchase["visitorId"]
+    assert order["assignments"] == page.evaluate("grademypage.getExperimentAssignments()")
+    assert {method.split()[1] for method in site.methods} == {"/api/analytics/track", "/demo/orders"}

@@ -76,11 +76,15 @@ class Plan(NamedTuple):
 
     def started(self, minute: int = 0) -> Fact:
         """The fact that it runs."""
-        return ExperimentStarted(at=START + timedelta(minutes=minute), actor="test", experiment_id=self.experiment_id)
+        return ExperimentStarted(
+            at=START + timedelta(minutes=minute), actor="test", experiment_id=self.experiment_id
+        )
 
     def stopped(self, minute: int) -> Fact:
         """The fact that it has ended."""
-        return ExperimentStopped(at=START + timedelta(minutes=minute), actor="test", experiment_id=self.experiment_id)
+        return ExperimentStopped(
+            at=START + timedelta(minutes=minute), actor="test", experiment_id=self.experiment_id
+        )
 
     def reweighted(self, minute: int, *weights: int) -> Fact:
         """The fact that its weights changed."""
@@ -90,13 +94,9 @@ class Plan(NamedTuple):
         )
 
 
-PURCHASE = Goal(
-    name="purchase", event_type="conversion", event_name="purchase", kind="conversion", role="primary"
-)
+PURCHASE = Goal(name="purchase", event_type="conversion", event_name="purchase", kind="conversion", role="primary")
 CONVERSIONS = Goal(name="conversions", event_type="conversion", kind="count")
-REVENUE = Goal(
-    name="revenue", event_type="conversion", event_name="purchase", kind="value", value_field="amount"
-)
+REVENUE = Goal(name="revenue", event_type="conversion", event_name="purchase", kind="value", value_field="amount")
 
 
 def plan(number: int = 1, *, variants: int = 2, window_hours: int = 1) -> Plan:
@@ -111,15 +111,11 @@ def plan(number: int = 1, *, variants: int = 2, window_hours: int = 1) -> Plan:
 async def new_project(connection: psycopg.AsyncConnection[Any]) -> uuid.UUID:
     """A project without keys and facts."""
     project_id = uuid.uuid4()
-    await connection.execute(
-        "insert into project values (%s, 'test', '{}', ''::bytea, now())", (project_id,)
-    )
+    await connection.execute("insert into project values (%s, 'test', '{}', ''::bytea, now())", (project_id,))
     return project_id
 
 
-async def write(
-    connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, *entries: Seen | Fact
-) -> None:
+async def write(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, *entries: Seen | Fact) -> None:
     """Append events and facts in this order."""
     for entry in entries:
         async with connection.transaction():

@@ -23,7 +23,9 @@ class Expected:
     def __init__(self, log: list[Any], experiment_id: UUID) -> None:
         """`log` is the list of facts and events in the order of their positions."""
         self._read_facts(log, experiment_id)
-        events = [(at, entry) for at, entry in enumerate(log, 1) if isinstance(entry, Seen) and at > self.created_at]
+        events = [
+            (at, entry) for at, entry in enumerate(log, 1) if isinstance(entry, Seen) and at > self.created_at
+        ]
         self._expose([(at, event) for at, event in events if event.event_type == "experiment_impression"])
         self._convert([(at, event) for at, event in events if event.event_type != "experiment_impression"])
 

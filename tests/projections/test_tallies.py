@@ -70,7 +70,9 @@ def logs(draw: st.DrawFn) -> list[Seen | Fact]:
     first, second = PLANS
     events: list[Any] = draw(st.lists(st.one_of(impressions(), conversions()), min_size=1, max_size=30))
     facts: list[Fact] = [first.created(), first.started(), second.created(), second.started(10)]
-    facts += draw(st.sampled_from([[], [first.reweighted(60, 9, 1)], [first.reweighted(30, 1, 9), first.stopped(90)]]))
+    facts += draw(
+        st.sampled_from([[], [first.reweighted(60, 9, 1)], [first.reweighted(30, 1, 9), first.stopped(90)]])
+    )
     places = sorted(draw(st.lists(st.integers(0, len(events)), min_size=len(facts), max_size=len(facts))))
     for place, fact in reversed(list(zip(places, facts, strict=True))):
         events.insert(place, fact)
@@ -94,12 +96,11 @@ async def _check(url: str, log: list[Seen | Fact], steps: list[int], *, again: b
         project_id = await new_project(live)
         await create_staging(live)
         schema = await live_schema(live)
-        written = 0
         for number, entry in enumerate(log):
             await write(live, project_id, entry)
-            written += 1
-            if written % steps[number % len(steps)] == 0:
-                await _catch_up(live, project_id, schema, steps[number % len(steps)])
+            events_max = steps[number % len(steps)]
+            if (number + 1) % events_max == 0:
+                await _catch_up(live, project_id, schema, events_max)
         await _catch_up(live, project_id, schema, 1_000)
         if again:
             await _catch_up(live, project_id, schema, 1_000)

@@ -1,0 +1,196 @@
+"""The command line, run as a person runs it but on the test's database."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from app.commands import main
+
+DRAFT = {
+    "name": "hero",
+    "type": "copy",
+    "variants": [{"name": "A", "isControl": True, "weight": 1}, {"name": "B", "weight": 1}],
+}
+
+
+class Shell:
+    """Runs commands with an environment of the test's own."""
+
+    def __init__(self, database_url: str, directory: Path) -> None:
+        self._environment = {"PROOFLOG_DATABASE_URL": database_url, "PROOFLOG_DATA_DIR": str(directory)}
+        self.directory = directory
+
+    def run(self, *arguments: str, code: int = 0, given: str | None = None) -> Result:
+        """Run a command and insist on its exit code."""
+        result = CliRunner().invoke(main, arguments, env=self._environment, input=given)
+        assert result.exit_code == code, result.output
+        return result
+
+    def experiment(self) -> str:
+        """A started experiment in a new project."""
+        self.run("project", "create", "shop")
+        created = self.run("experiment", "create", "-", given=json.dumps(DRAFT)).stdout
+        experiment_id = created.split()[0]
+        self.run("experiment", "start", experiment_id)
+        return experiment_id
+
+
+@pytest.fixture
+def shell(database_url, tmp_path) -> Shell:
+    """A shell on a fresh database."""
+    return Shell(database_url, tmp_path)
+
+
+def test_every_command_explains_itself(shell) -> None:
+    """--help is everywhere."""
+    for words in (
+        [],
+        *([name] for name in main.commands),
+        ["project", "create"],
+        ["key", "rotate"],
+        ["experiment", "create"],
+        ["experiment", "stop"],
+        ["projections", "rebuild"],
+    ):
+        assert "Usage: " in shell.run(*words, "--help").stdout
+
+
+def test_wrong_usage_is_exit_code_2(shell) -> None:
+    """An unknown command and a malformed id are told apart from a failure."""
+    shell.run("fly", code=2)
+    shell.run("results", "no-uuid", code=2)
+
+
+def test_a_bad_setting_is_named(shell) -> None:
+    """A variable that cannot be read ends the command with its name."""
+    result = CliRunner().invoke(main, ["project", "list"], env={"PROOFLOG_PORT": "many"})
+    assert result.exit_code == 2
+    assert "PROOFLOG_" in result.output
+
+
+def test_a_project_is_created_listed_and_its_key_rotated(shell) -> None:
+    """The secret key is shown once, and a rotation shows another one."""
+    created = shell.run("project", "create", "shop", "--origin", "https://shop.example").stdout
+    listed = shell.run("project", "list").stdout
+    rotated = shell.run("key", "rotate", "shop").stdout
+
+    assert listed.split()[0] in created
+    assert "prooflog_sk_" in created
+    assert "prooflog_sk_" in rotated
+    assert rotated.split()[-1] not in created
+
+
+def test_an_experiment_goes_through_its_life(shell) -> None:
+    """Create, start, pause, resume and stop; a forbidden step is exit code 1 with its reason."""
+    experiment_id = shell.experiment()
+
+    for step, status in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        assert status in shell.run("experiment", step, experiment_id).stdout
+    assert "stopped" in shell.run("experiment", "start", experiment_id, code=1).output.lower()
+    assert "stopped" in shell.run("experiment", "list").stdout
+
+
+def test_an_invalid_experiment_is_refused_with_every_reason(shell) -> None:
+    """All that is wrong with a file is told at once, with its place."""
+    shell.run("project", "create", "shop")
+    broken = {**DRAFT, "variants": [{"name": "A", "weight": 0}, {"name": "A", "weight": 1}]}
+
+    told = shell.run("experiment", "create", "-", given=json.dumps(broken), code=1).output
+
+    assert "variants[0].weight" in told
+    assert "variants" in told
+    assert shell.run("experiment", "create", "-", given="{", code=1)
+
+
+def test_results_are_shown_for_people_and_as_json(shell, database_url) -> None:
+    """Without visitors the verdict says that there is not enough data."""
+    experiment_id = shell.experiment()
+    shell.run("projections", "rebuild")
+
+    told = shell.run("results", experiment_id).stdout
+    data = json.loads(shell.run("results", experiment_id, "--json").stdout)
+
+    assert "not enough data" in told
+    assert data["experimentId"] == experiment_id
+    assert data["goals"][0]["comparisons"][0]["verdict"] == "not_enough_data"
+
+
+def test_results_of_an_unknown_experiment_are_exit_code_1(shell) -> None:
+    """The refusal is the message."""
+    told = shell.run("results", "00000000-0000-4000-8000-000000000000", code=1).output
+    assert "no experiment" in told
+
+
+def test_projections_are_verified_and_rebuilt(shell) -> None:
+    """Status, verify and rebuild agree on an empty installation and on one with a log."""
+    shell.experiment()
+
+    assert "behind" in shell.run("projections", "status").stdout
+    assert "the rebuilt tallies are live" in shell.run("projections", "rebuild").stdout
+    assert "equal" in shell.run("projections", "verify").stdout
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_events_are_exported_in_order(shell, form) -> None:
+    """Each format holds the same rows: project, key, experiment created and started."""
+    shell.experiment()
+    target = shell.directory / "events"
+
+    shell.run("export", "events", "--format", form, "-o", str(target))
+
+    assert [row["eventType"] for row in _read(target, form)] == [
+        "project_created",
+        "secret_key_issued",
+        "experiment_created",
+        "experiment_started",
+    ]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_results_are_exported_by_goal_and_variant(shell, form) -> None:
+    """Each format holds a row for both variants."""
+    experiment_id = shell.experiment()
+    shell.run("projections", "rebuild")
+    target = shell.directory / "results"
+
+    shell.run("export", "results", "--experiment", experiment_id, "--format", form, "-o", str(target))
+
+    assert [(row["goal"], row["variant"]) for row in _read(target, form)] == [
+        ("conversion", "A"),
+        ("conversion", "B"),
+    ]
+
+
+def test_power_answers_both_ways(shell) -> None:
+    """A lift needs visitors and visitors find a lift; asking for both or neither is wrong usage."""
+    assert "31234" in shell.run("power", "--baseline", "0.05", "--lift", "0.1").stdout
+    assert "+10" in shell.run("power", "--baseline", "0.05", "--visitors", "31234").stdout
+    shell.run("power", "--baseline", "0.05", code=2)
+
+
+def test_the_demo_is_made_once(shell) -> None:
+    """A second run finds what the first one made."""
+    assert "made the demo" in shell.run("demo").stdout
+    assert "there already" in shell.run("demo").stdout
+    assert shell.run("project", "list").stdout.count("Demo shop") == 1
+
+
+def test_a_simulation_without_a_server_says_so(shell) -> None:
+    """The address that does not answer is named."""
+    shell.run("demo")
+    told = shell.run("simulate", "--url", "http://127.0.0.1:9", "--visitors", "1", code=1).output
+    assert "http://127.0.0.1:9" in told
+
+
+def _read(path: Path, form: str) -> list[dict]:
+    if form == "parquet":
+        return pq.read_table(path).to_pylist()
+    text = path.read_text()
+    if form == "ndjson":
+        return [json.loads(line) for line in text.splitlines()]
+    return list(csv.DictReader(io.StringIO(text)))

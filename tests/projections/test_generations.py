@@ -1,0 +1,178 @@
+"""Rebuild, verify and lag: what is derived can always be derived again."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from app.database import connect
+from app.worker import ProjectionWorker
+from domain.events import ExperimentDetailsChanged
+from domain.experiment import Goal
+from projections.catch_up import LogGapError, catch_up, create_staging
+from projections.event_log import append
+from projections.generations import live_schema, rebuild, status, verify
+from projections.results import read_live, read_replayed
+from tests.projections.log_of_events import START, Seen, new_project, plan, write
+
+EXPERIMENT = plan()
+
+
+@pytest.fixture
+async def project_id(connection):
+    """A project with one experiment, twenty exposed visitors and ten purchases, all counted."""
+    project_id = await new_project(connection)
+    visits = [
+        Seen(f"v{i}", i, experiment=EXPERIMENT.experiment_id, variant=EXPERIMENT.variants[i % 2].id)
+        for i in range(20)
+    ]
+    buys = [Seen(f"v{i}", i + 5, "conversion", "purchase", data='{"amount": 12.5}') for i in range(0, 20, 2)]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *visits, *buys)
+    await create_staging(connection)
+    await _catch_up(connection, project_id)
+    return project_id
+
+
+async def test_catching_up_again_changes_nothing(connection, project_id) -> None:
+    """A second run finds nothing to do and leaves the tallies as they are."""
+    before = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+
+    progress = await catch_up(connection, project_id, await live_schema(connection))
+
+    assert progress.position == progress.head
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
+async def test_two_projectors_at_once_count_everything_once(database_url, connection, project_id) -> None:
+    """The checkpoint's compare-and-swap lets only one of two count a range."""
+    await write(connection, project_id, *(Seen(f"late{i}", i, "conversion", "purchase") for i in range(20)))
+    workers = [ProjectionWorker(database_url, sweep_seconds=0.01) for _ in range(3)]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    while any(project.head > project.position for project in await status(connection)):
+        await asyncio.sleep(0.01)
+    for worker in workers:
+        worker.stop()
+    await asyncio.gather(*running)
+
+    async with await connect(database_url) as replayer:
+        assert await verify(replayer, connection, project_id) == (52, [])
+
+
+async def test_verify_finds_a_tally_that_was_changed_by_hand(database_url, connection, project_id) -> None:
+    """A tally that does not follow from the log is named with its table."""
+    schema = await live_schema(connection)
+    await connection.execute(f"update {schema}.goal_tally set converters = converters + 1")
+
+    async with await connect(database_url) as replayer:
+        _, differences = await verify(replayer, connection, project_id)
+
+    assert [difference.table for difference in differences] == ["goal_tally"]
+
+
+async def test_a_rebuild_heals_and_says_what_was_wrong(database_url, connection, project_id) -> None:
+    """After a rebuild the tallies follow from the log again; what the old ones had otherwise is told."""
+    before = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    old = await live_schema(connection)
+    await connection.execute(f"update {old}.variant_tally set visitors = visitors + 7")
+
+    async with await connect(database_url) as builder:
+        differences = await rebuild(builder, connection)
+
+    assert [difference.table for difference in differences] == ["variant_tally"]
+    assert await live_schema(connection) != old
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
+async def test_results_never_go_backwards_while_a_rebuild_flips_under_load(database_url, project_id) -> None:
+    """With writers and a worker at work, the position that results show only grows across the flip."""
+    worker = ProjectionWorker(database_url, sweep_seconds=0.01)
+    working = asyncio.create_task(worker.run())
+    stop = asyncio.Event()
+    async with (
+        await connect(database_url) as writing,
+        await connect(database_url) as reading,
+        await connect(database_url) as builder,
+        await connect(database_url) as keeper,
+    ):
+
+        async def keep_writing() -> None:
+            while not stop.is_set():
+                rows = [Seen(f"w{i}", i, "conversion", "purchase").row() for i in range(5)]
+                async with writing.transaction():
+                    await append(writing, {project_id: rows}, {}, datetime.now(UTC))
+                await asyncio.sleep(0.005)
+
+        seen: list[int] = []
+
+        async def keep_reading() -> None:
+            while not stop.is_set():
+                snapshot = await read_live(reading, project_id, EXPERIMENT.experiment_id)
+                assert snapshot is not None
+                seen.append(snapshot.position)
+                await asyncio.sleep(0.002)
+
+        tasks = [asyncio.create_task(keep_writing()), asyncio.create_task(keep_reading())]
+        await asyncio.sleep(0.1)
+        differences = await rebuild(builder, keeper)
+        await asyncio.sleep(0.1)
+        stop.set()
+        await asyncio.gather(*tasks)
+    worker.stop()
+    await working
+
+    assert differences == []
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]
+
+
+async def test_a_replay_to_a_position_shows_what_was_known_then(database_url, connection, project_id) -> None:
+    """The tallies as of a position equal what the live ones were at that position."""
+    then = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    assert then is not None
+    await write(connection, project_id, *(Seen(f"v{i}", i + 5, "conversion", "purchase") for i in range(20)))
+    await _catch_up(connection, project_id)
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) != then
+
+    async with await connect(database_url) as replaying:
+        replayed = await read_replayed(replaying, project_id, EXPERIMENT.experiment_id, then.position)
+
+    assert replayed == then
+
+
+async def test_projections_stand_still_at_a_gap(connection, project_id) -> None:
+    """A position that is missing stops the projector instead of being skipped."""
+    await write(connection, project_id, Seen("ann", 1), Seen("bob", 1), Seen("cid", 1))
+    await connection.execute("delete from event_log where project_id = %s and position = 34", (project_id,))
+
+    with pytest.raises(LogGapError):
+        await _catch_up(connection, project_id)
+
+    [lagging] = await status(connection)
+    assert (lagging.position, lagging.head) == (32, 35)
+
+
+async def test_a_draft_whose_goals_change_starts_from_nothing(connection) -> None:
+    """What was counted under other goals is dropped, and so it is in a replay."""
+    project_id = await new_project(connection)
+    await create_staging(connection)
+    seen = Seen("ann", 1, experiment=EXPERIMENT.experiment_id, variant=EXPERIMENT.variants[0].id)
+    bought = Seen("ann", 2, "conversion", "purchase")
+    signup = Goal(name="purchase", event_type="signup", kind="conversion", role="primary")
+    changed = ExperimentDetailsChanged(
+        at=START, actor="test", experiment_id=EXPERIMENT.experiment_id, goals=(signup,)
+    )
+    await write(connection, project_id, EXPERIMENT.created(), seen, bought, changed, EXPERIMENT.started())
+
+    await _catch_up(connection, project_id)
+
+    snapshot = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    assert snapshot is not None
+    assert (snapshot.visitors, snapshot.impressions, snapshot.outcomes) == ([], {}, [])
+
+
+async def _catch_up(connection, project_id) -> None:
+    schema = await live_schema(connection)
+    while True:
+        progress = await catch_up(connection, project_id, schema)
+        if progress.position >= progress.head:
+            return
