@@ -66,7 +66,7 @@ def test_wrong_usage_is_exit_code_2(shell) -> None:
     shell.run("results", "no-uuid", code=2)
 
 
-def test_a_bad_setting_is_named(shell) -> None:
+def test_a_bad_setting_is_named() -> None:
     """A variable that cannot be read ends the command with its name."""
     result = CliRunner().invoke(main, ["project", "list"], env={"PROOFLOG_PORT": "many"})
     assert result.exit_code == 2
@@ -107,7 +107,7 @@ def test_an_invalid_experiment_is_refused_with_every_reason(shell) -> None:
     assert shell.run("experiment", "create", "-", given="{", code=1)
 
 
-def test_results_are_shown_for_people_and_as_json(shell, database_url) -> None:
+def test_results_are_shown_for_people_and_as_json(shell) -> None:
     """Without visitors the verdict says that there is not enough data."""
     experiment_id = shell.experiment()
     shell.run("projections", "rebuild")

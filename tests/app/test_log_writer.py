@@ -133,7 +133,7 @@ async def test_a_cut_connection_neither_loses_nor_doubles(database_url, connecti
     assert all(not outcome.duplicate for keyed, _ in answers for outcome in [keyed])
 
 
-async def test_without_a_database_a_request_is_refused_in_the_end(connection, monkeypatch) -> None:
+async def test_without_a_database_a_request_is_refused_in_the_end(monkeypatch) -> None:
     """Nothing is acknowledged and the caller is told to try again."""
     monkeypatch.setattr(log_writer, "GIVE_UP_SECONDS", 0.2)
 
