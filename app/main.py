@@ -15,6 +15,7 @@ from app import problems
 from app.decoding import BODY_BYTES_MAX
 from app.http.backend import backend_router
 from app.http.browser import allow_any_origin, browser_router
+from app.http.dashboard import dashboard_router
 from app.http.demo import demo_order, demo_page
 from app.http.health import healthz, metrics, readyz
 from app.http.results import results
@@ -37,7 +38,10 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             yield
 
     return Litestar(
-        route_handlers=[browser_router, backend_router, results, healthz, readyz, metrics, demo_page, demo_order],
+        route_handlers=[
+            *(browser_router, backend_router, dashboard_router, results),
+            *(healthz, readyz, metrics, demo_page, demo_order),
+        ],
         lifespan=[lifespan],
         dependencies={"services": Provide(_services, sync_to_thread=False)},
         middleware=[allow_any_origin],

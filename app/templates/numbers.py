@@ -1,0 +1,110 @@
+"""Numbers as people read them; a number that does not exist stays None, and the page says why."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from app.results import GoalVariant
+
+_MINUS = "\N{MINUS SIGN}"
+_SPACE = "\N{NARROW NO-BREAK SPACE}"
+# From here on digits say less than the power of ten.
+_PLAIN_MAX = 1e12
+_PLAIN_MIN = 0.01
+_P_MIN = 0.001
+_CHANCE_MIN = 0.001
+
+
+def count(number: int) -> str:
+    """A whole number with commas between thousands."""
+    return f"{number:,}"
+
+
+def percent(fraction: float | None, *, decimals: int = 2) -> str | None:
+    """A fraction as percent."""
+    return None if fraction is None else f"{_fixed(fraction * 100, decimals)}{_SPACE}%"
+
+
+def lift(fraction: float | None) -> str | None:
+    """A relative change as percent with its sign."""
+    return None if fraction is None else f"{_signed(fraction * 100, 1)}{_SPACE}%"
+
+
+def amount(number: float | None) -> str | None:
+    """A value, sum or mean, in whatever unit its goal has."""
+    return None if number is None else _fixed(number, 2)
+
+
+def difference(number: float | None, kind: str) -> str | None:
+    """A difference of a goal with its sign: of rates in percentage points, of means in their own unit."""
+    if number is None:
+        return None
+    return f"{_signed(number * 100, 2)}{_SPACE}pp" if kind == "conversion" else _signed(number, 2)
+
+
+def p_value(number: float | None) -> str | None:
+    """A p-value; a very small one only as such."""
+    if number is None:
+        return None
+    return f"<{_SPACE}{_P_MIN}" if number < _P_MIN else f"{number:.3f}"
+
+
+def chance(fraction: float | None) -> str | None:
+    """A probability as percent that never claims certainty."""
+    if fraction is None:
+        return None
+    if fraction < _CHANCE_MIN:
+        return f"<{_SPACE}0.1{_SPACE}%"
+    if fraction > 1 - _CHANCE_MIN:
+        return f">{_SPACE}99.9{_SPACE}%"
+    return f"{fraction * 100:.1f}{_SPACE}%"
+
+
+def moment(time: datetime) -> str:
+    """A moment to the second, in UTC and saying so."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def per_visitor(variant: GoalVariant) -> float | None:
+    """The conversions of an average visitor; None where the rate does not exist either."""
+    return None if variant.rate is None else variant.conversions / variant.visitors
+
+
+def why_no_rate(variant: GoalVariant) -> str:
+    """The reason that a variant has no rate and no mean."""
+    if variant.surplus_converters:
+        return "More ids converted than visitors were exposed, so a rate would mean nothing."
+    return "Nobody was exposed to this variant."
+
+
+def _signed(number: float, decimals: int) -> str:
+    text = _fixed(number, decimals)
+    return f"+{text}" if number > 0 else text
+
+
+def _fixed(number: float, decimals: int) -> str:
+    size = abs(number)
+    if size >= _PLAIN_MAX:
+        text = f"{size:.3e}"
+    elif 0 < size < _PLAIN_MIN:
+        text = f"{size:.2g}"
+    else:
+        text = f"{size:,.{decimals}f}"
+    return f"{_MINUS}{text}" if number < 0 else text
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        count,
+        percent,
+        lift,
+        amount,
+        difference,
+        p_value,
+        chance,
+        moment,
+        per_visitor,
+        why_no_rate,
+    )
+}
