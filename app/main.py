@@ -39,8 +39,15 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
 
     return Litestar(
         route_handlers=[
-            *(browser_router, backend_router, dashboard_router, results),
-            *(healthz, readyz, metrics, demo_page, demo_order),
+            browser_router,
+            backend_router,
+            dashboard_router,
+            results,
+            healthz,
+            readyz,
+            metrics,
+            demo_page,
+            demo_order,
         ],
         lifespan=[lifespan],
         dependencies={"services": Provide(_services, sync_to_thread=False)},

@@ -61,6 +61,8 @@ async def catch_up(
         elif next_fact is not None:
             until = min(until, next_fact - 1)
         step = Step(project_id, after, until)
+        if after == 0:
+            await connection.execute(sql["begin_checkpoint"], parameters)
         moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
         if moved.rowcount != 1:
             return Progress(await checkpoint(connection, project_id), head)
@@ -77,10 +79,7 @@ async def checkpoint(connection: AsyncConnection[Any], project_id: UUID) -> int:
     """How far the tables in use have come in a project's log."""
     parameters = {"project_id": project_id}
     row = await (await connection.execute(queries("catch_up")["checkpoint"], parameters)).fetchone()
-    if row is None:
-        await connection.execute(queries("catch_up")["begin_checkpoint"], parameters)
-        return 0
-    return int(row[0])
+    return int(row[0]) if row else 0
 
 
 async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:

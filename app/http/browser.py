@@ -19,6 +19,10 @@ from app.services import Services
 
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=30"
 PREFIX = "/api/analytics"
+_ANY_ORIGIN = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after"),
+)
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "content-type, content-encoding",
@@ -103,7 +107,7 @@ def allow_any_origin(app: ASGIApp) -> ASGIApp:
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_origin(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"access-control-allow-origin", b"*")]
+                message["headers"] = [*message["headers"], *_ANY_ORIGIN]
             await send(message)
 
         public = scope["path"] in _PUBLIC_PATHS

@@ -28,7 +28,7 @@ from domain.refusals import Refusal
 
 HOME = "/dashboard"
 LOGIN = f"{HOME}/login"
-# The list shows figures for so many experiments, the newest of each project first; the rest by name.
+# The list shows figures for so many experiments, those that changed last; the rest by name only.
 FIGURES_MAX = 60
 _CONCURRENT_MAX = 4
 
@@ -161,12 +161,13 @@ def own_path(wanted: str | None) -> str:
 
 async def _figures(services: Services, experiments: dict[Any, list[Experiment]]) -> dict[Any, Results]:
     """Results by experiment, of as many as the list shows; drafts have none."""
-    wanted = [
-        (project_id, experiment.id)
+    started = [
+        (experiment.changed_at, project_id, experiment.id)
         for project_id, listed in experiments.items()
         for experiment in listed
         if experiment.started_at is not None
     ]
+    wanted = [ids for _, *ids in sorted(started, reverse=True)[:FIGURES_MAX]]
     turns = asyncio.Semaphore(_CONCURRENT_MAX)
 
     async def find(project_id: Any, experiment_id: Any) -> Results | None:  # noqa: ANN401
@@ -176,7 +177,7 @@ async def _figures(services: Services, experiments: dict[Any, list[Experiment]])
             except Refusal:  # projections have not come to its creation yet
                 return None
 
-    found = await asyncio.gather(*(find(*ids) for ids in wanted[:FIGURES_MAX]))
+    found = await asyncio.gather(*(find(*ids) for ids in wanted))
     return {results.experiment_id: results for results in found if results is not None}
 
 

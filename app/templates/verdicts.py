@@ -77,7 +77,9 @@ def _of_goal(goal: GoalResult, names: dict[UUID, str], yet: str) -> str:
 def _of_pair(goal: GoalResult, comparison: ComparisonResult, names: dict[UUID, str], yet: str) -> str:
     variant, control = _quoted([names[comparison.variant_id]]), _quoted([names[comparison.control_id]])
     about = _quoted([goal.name])
-    size = numbers.lift(comparison.relative.estimate) or numbers.difference(comparison.absolute.estimate, goal.kind)
+    size = numbers.lift(comparison.relative.estimate) or numbers.difference(
+        comparison.absolute.estimate, goal.kind
+    )
     match comparison.verdict:
         case "better":
             return f"{variant} beats {control} on {about}: {size}"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from litestar.exceptions import LitestarDeprecationWarning
 
 from app.main import create_app
 from app.settings import Settings
@@ -28,8 +29,8 @@ _milliseconds = itertools.count()
 async def open_client(database_url: str, settings: Settings | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a whole application, on the same event loop so that requests really run side by side."""
     with warnings.catch_warnings():
-        # app/http/demo.py still leaves its dependency to be inferred, which Litestar 3 will not do.
-        warnings.filterwarnings("ignore", message=r"\[paths='/demo")
+        # Pages for people still leave parameters to be inferred, which Litestar 3 will not do.
+        warnings.simplefilter("ignore", LitestarDeprecationWarning)
         app = create_app(settings or Settings(), database_url, ADMIN_TOKEN)
     async with (
         app.lifespan(),

@@ -1,0 +1,108 @@
+"""GET /experiments/active: what runs now, in the documented shape and nothing else."""
+
+import httpx
+from syrupy.assertion import SnapshotAssertion
+
+from tests.app.http_project import API, HttpProject, experiment_body
+from tests.app.wire_shape import wire
+
+CHANGES = [
+    {"selector": "h1", "changeType": "text", "value": "Buy now"},
+    {"selector": "#price", "changeType": "html", "value": "<b>9.90</b>"},
+    {"selector": ".cta", "changeType": "style", "property": "background-color", "value": "green"},
+    {"selector": ".cta", "changeType": "class", "value": "big"},
+    {"selector": "body", "changeType": "css", "value": ".cta { color: red }"},
+]
+
+
+async def test_a_running_experiment_has_the_documented_shape(
+    project: HttpProject, snapshot: SnapshotAssertion
+) -> None:
+    """All five change types, cache headers and an ETag."""
+    variants = experiment_body()["variants"]
+    variants[1]["changes"] = CHANGES
+    await project.running(variants=variants, hypothesis="secret", goals=[], attributionWindowHours=24)
+    assert wire(await project.active()) == snapshot
+
+
+async def test_no_key_is_added_to_the_documented_ones(project: HttpProject) -> None:
+    """Goals, hypothesis, status and epochs stay ours; `property` is there only where it is set."""
+    variants = experiment_body()["variants"]
+    variants[1]["changes"] = CHANGES
+    await project.running(variants=variants)
+    body = (await project.active()).json()
+    assert set(body) == {"experiments"}
+    [experiment] = body["experiments"]
+    assert set(experiment) == {
+        "id", "name", "type", "targetUrl", "urlMatchType", "trafficPercentage", "variants",
+    }  # fmt: skip
+    for variant in experiment["variants"]:
+        assert set(variant) == {"id", "name", "isControl", "weight", "changes"}
+    assert experiment["variants"][1]["changes"] == CHANGES
+
+
+async def test_a_project_without_experiments_has_an_empty_list(
+    project: HttpProject, snapshot: SnapshotAssertion
+) -> None:
+    """No experiment is no error."""
+    assert wire(await project.active()) == snapshot
+
+
+async def test_only_what_runs_is_listed(project: HttpProject) -> None:
+    """A draft, a paused and a stopped experiment are not, a resumed one is; their order lasts."""
+    await project.create(name="draft")
+    paused = await project.running(name="paused")
+    stopped = await project.running(name="stopped")
+    resumed = await project.running(name="resumed")
+    await project.running(name="running")
+    await project.step(paused, "pause")
+    await project.step(stopped, "stop")
+    await project.step(await project.step(resumed, "pause"), "resume")
+    first = names(await project.active())
+    assert sorted(first) == ["resumed", "running"]
+    assert names(await project.active()) == first
+
+
+async def test_a_change_shows_at_once_on_the_server_that_made_it(project: HttpProject) -> None:
+    """Start, new weights, pause, resume and stop are seen by the next request, cache or not."""
+    experiment = await project.create()
+    assert names(await project.active()) == []
+    await project.step(experiment, "start")
+    assert names(await project.active()) == ["Headline"]
+    await project.call("PATCH", f"/experiments/{experiment['id']}", json={"trafficPercentage": 30})
+    assert (await project.active()).json()["experiments"][0]["trafficPercentage"] == 30
+    await project.step(experiment, "pause")
+    assert names(await project.active()) == []
+    await project.step(experiment, "resume")
+    assert names(await project.active()) == ["Headline"]
+    await project.step(experiment, "stop")
+    assert names(await project.active()) == []
+
+
+async def test_who_knows_the_answer_already_gets_304(
+    project: HttpProject, snapshot: SnapshotAssertion
+) -> None:
+    """By its ETag, a weak one, one of several, or any; no longer when something changed."""
+    experiment = await project.running()
+    etag = (await project.active()).headers["etag"]
+    for tag in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        answer = await project.active(headers={"if-none-match": tag})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+    assert wire(answer) == snapshot
+    assert (await project.active(headers={"if-none-match": '"other"'})).status_code == 200
+    await project.step(experiment, "pause")
+    changed = await project.active(headers={"if-none-match": etag})
+    assert (changed.status_code, changed.headers["etag"] != etag) == (200, True)
+
+
+async def test_without_a_project_there_is_no_answer(
+    client: httpx.AsyncClient, snapshot: SnapshotAssertion
+) -> None:
+    """400 for an id that is none and for no id, 404 for one that nobody has."""
+    for query in ("", "?projectId=", "?projectId=shop", "?projectId=0b7b1f9e-0000-4000-8000-000000000000"):
+        assert wire(await client.get(f"{API}/experiments/active{query}")) == snapshot
+
+
+def names(answer: httpx.Response) -> list[str]:
+    """The names of the experiments in an answer."""
+    return [experiment["name"] for experiment in answer.json()["experiments"]]

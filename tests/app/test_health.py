@@ -1,0 +1,78 @@
+"""What load balancers, Prometheus and readers of the API docs ask for."""
+
+import httpx
+import psycopg
+from syrupy.assertion import SnapshotAssertion
+
+from tests.app.http_project import API, HttpProject, event
+from tests.app.wire_shape import wire
+
+
+async def test_a_well_server_says_so(client: httpx.AsyncClient, snapshot: SnapshotAssertion) -> None:
+    """The process lives, and its database answers."""
+    assert [wire(await client.get(path)) for path in ("/healthz", "/readyz")] == snapshot
+
+
+async def test_metrics_count_what_the_log_holds(project: HttpProject) -> None:
+    """Prometheus text with the log's length and the lag of each project."""
+    await project.accepted(event(), event())
+    answer = await project.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    label = f'{{project="{project.project_id}"}}'
+    assert f"prooflog_log_events_total{label} 5.0" in lines  # three facts made the project
+    assert "prooflog_events_written_total 2.0" in lines
+    assert any(line.startswith(f"prooflog_projection_lag_events{label} ") for line in lines)
+
+
+async def test_the_interface_describes_itself(client: httpx.AsyncClient) -> None:
+    """OpenAPI 3.1 with every route of the interface, and a page to read it."""
+    described = (await client.get("/schema/openapi.json")).json()
+    assert described["openapi"].startswith("3.1")
+    routes = {
+        f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods
+    }
+    assert routes >= {
+        f"GET {API}/script.js",
+        f"POST {API}/track",
+        f"POST {API}/server-events",
+        f"GET {API}/experiments/active",
+        f"POST {API}/projects",
+        f"POST {API}/secret-keys/rotate",
+        f"POST {API}/experiments",
+        f"GET {API}/experiments",
+        f"GET {API}/experiments/{{experiment_id}}",
+        f"PATCH {API}/experiments/{{experiment_id}}",
+        f"POST {API}/experiments/{{experiment_id}}/{{step}}",
+        f"GET {API}/experiments/{{experiment_id}}/results",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+    }
+    asked = described["paths"][f"{API}/experiments/{{experiment_id}}/results"]["get"]["parameters"]
+    assert {each["name"] for each in asked if each["in"] == "query"} == {"asOf", "goal", "method"}
+    assert (await client.get("/schema")).headers["content-type"].startswith("text/html")
+
+
+async def test_what_is_not_there_is_a_problem_detail_too(
+    client: httpx.AsyncClient, snapshot: SnapshotAssertion
+) -> None:
+    """No such path, no such method."""
+    for method, path in (("GET", "/nowhere"), ("GET", f"{API}/track"), ("DELETE", f"{API}/experiments")):
+        assert wire(await client.request(method, path)) == snapshot
+
+
+async def test_a_database_that_is_gone_is_no_defect_of_ours(
+    project: HttpProject, database_url: str, postgres: str, snapshot: SnapshotAssertion
+) -> None:
+    """503 with Retry-After where the database is needed, and healthz answers all the same."""
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute(f"alter database {name} allow_connections false")
+        server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        try:
+            assert (await project.client.get("/healthz")).status_code == 200
+            assert wire(await project.client.get("/readyz")) == snapshot
+        finally:
+            server.execute(f"alter database {name} allow_connections true")
+    assert (await project.client.get("/readyz")).status_code == 200

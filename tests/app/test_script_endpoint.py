@@ -1,0 +1,76 @@
+"""GET /script.js: one request brings the code and the running experiments."""
+
+import json
+
+import httpx
+from syrupy.assertion import SnapshotAssertion
+
+from app.settings import Settings
+from tests.app.http_project import API, HttpProject, Json, experiment_body, open_client, open_project
+from tests.app.wire_shape import wire
+
+
+async def test_the_script_comes_with_headers_that_let_it_be_cached(
+    project: HttpProject, snapshot: SnapshotAssertion
+) -> None:
+    """JavaScript, an ETag, a minute of freshness, and any page may load it."""
+    assert wire(await script(project)) == snapshot
+
+
+async def test_the_script_carries_what_runs_now(project: HttpProject) -> None:
+    """It changes with the experiments, and names its project and where to post."""
+    experiment = await project.running()
+    config = config_of(await script(project))
+    assert (config["projectId"], config["baseUrl"]) == (project.project_id, "http://prooflog.test")
+    assert [each["id"] for each in config["experiments"]] == [experiment["id"]]
+    await project.step(experiment, "pause")
+    assert config_of(await script(project))["experiments"] == []
+
+
+async def test_the_script_posts_to_the_public_address_if_there_is_one(database_url: str) -> None:
+    """Behind a proxy the origin that the server sees is not the one that browsers know."""
+    public = Settings(public_url="https://stats.shop.example/p")
+    async with open_client(database_url, public) as client:
+        config = config_of(await script(await open_project(client)))
+    assert config["baseUrl"] == "https://stats.shop.example/p"
+
+
+async def test_nothing_in_an_experiment_ends_the_script(project: HttpProject) -> None:
+    """Names and values are data, whatever they hold."""
+    nasty = '</script><!-- "\\\u2028 ✿ __GMP_CONFIG__'
+    variants = experiment_body()["variants"]
+    variants[1] |= {"name": nasty, "changes": [{"selector": "h1", "changeType": "text", "value": nasty}]}
+    await project.running(name=nasty, variants=variants)
+    answer = await script(project)
+    assert "</script" not in answer.text
+    [experiment] = config_of(answer)["experiments"]
+    assert experiment["name"] == nasty
+    assert experiment["variants"][1]["changes"][0]["value"] == nasty
+
+
+async def test_who_has_the_script_already_gets_304(project: HttpProject, snapshot: SnapshotAssertion) -> None:
+    """Until an experiment changes."""
+    etag = (await script(project)).headers["etag"]
+    assert wire(await script(project, headers={"if-none-match": etag})) == snapshot
+    await project.running()
+    assert (await script(project, headers={"if-none-match": etag})).status_code == 200
+
+
+async def test_without_a_project_there_is_no_script(
+    client: httpx.AsyncClient, snapshot: SnapshotAssertion
+) -> None:
+    """400 for an id that is none and for no id, 404 for one that nobody has."""
+    for query in ("", "?projectId=%FF", "?projectId=0b7b1f9e-0000-4000-8000-000000000000"):
+        assert wire(await client.get(f"{API}/script.js{query}")) == snapshot
+
+
+async def script(project: HttpProject, **request: object) -> httpx.Response:
+    """The project's script."""
+    parameters = {"projectId": project.project_id}
+    return await project.client.get(f"{API}/script.js", params=parameters, **request)
+
+
+def config_of(answer: httpx.Response) -> Json:
+    """The configuration that is inlined into the script."""
+    line = next(line for line in answer.text.splitlines() if line.startswith("const config = "))
+    return json.loads(line.removeprefix("const config = ").rstrip(";"))
