@@ -8,8 +8,6 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
 
 from app import problems
 from app.decoding import BODY_BYTES_MAX
@@ -18,6 +16,7 @@ from app.http.browser import allow_any_origin, browser_router
 from app.http.dashboard import dashboard_router
 from app.http.demo import demo_order, demo_page
 from app.http.health import healthz, metrics, readyz
+from app.http.openapi import openapi_assets, openapi_config
 from app.http.results import results
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
@@ -48,6 +47,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             metrics,
             demo_page,
             demo_order,
+            openapi_assets(),
         ],
         lifespan=[lifespan],
         dependencies={"services": Provide(_services, sync_to_thread=False)},
@@ -60,12 +60,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             HTTPException: problems.answer_http_exception,
             Exception: problems.answer_defect,
         },
-        openapi_config=OpenAPIConfig(
-            title="prooflog",
-            version=VERSION,
-            path="/schema",
-            render_plugins=[SwaggerRenderPlugin()],
-        ),
+        openapi_config=openapi_config(VERSION),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )

@@ -46,6 +46,27 @@ class NewProject(msgspec.Struct, rename="camel"):
     allowed_origins: list[str] = []
 
 
+class NewProjectAnswer(msgspec.Struct, rename="camel"):
+    """A project's public key, and its secret key this once."""
+
+    project_id: UUID
+    secret_key: str
+
+
+class EventAnswer(msgspec.Struct, rename="camel"):
+    """The id of a server event, and whether its idempotencyKey was used before."""
+
+    event_id: UUID
+    duplicate: bool
+
+
+class RotatedKey(msgspec.Struct, rename="camel"):
+    """A new secret key, and until when the older ones work."""
+
+    secret_key: str
+    previous_keys_valid_until: datetime
+
+
 @post("/server-events", status_code=201, summary="Submit one server event", tags=["backend"])
 async def server_event(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Append one event of a backend; the same idempotencyKey again answers with the first eventId.
@@ -64,8 +85,7 @@ async def server_event(request: AnyRequest, services: NamedDependency[Services])
         raise Problem(409, "idempotency_conflict", "this idempotencyKey was used with another body before")
     # Without a key every call is a new event; its id can only be known from our own lost first try.
     duplicate = outcome.duplicate and event.idempotency is not None
-    answer = {"eventId": str(UUID(bytes=outcome.event_id)), "duplicate": duplicate}
-    return _json(answer, 200 if duplicate else 201)
+    return _json(EventAnswer(UUID(bytes=outcome.event_id), duplicate), 200 if duplicate else 201)
 
 
 @post("/projects", status_code=201, summary="Create a project", tags=["management"])
@@ -78,7 +98,7 @@ async def new_project(request: AnyRequest, services: NamedDependency[Services]) 
             connection, body.name, tuple(body.allowed_origins), actor="admin"
         )
     services.changed(project_id)
-    return _json({"projectId": str(project_id), "secretKey": secret_key}, 201)
+    return _json(NewProjectAnswer(project_id, secret_key), 201)
 
 
 @post("/secret-keys/rotate", status_code=201, summary="Replace the secret key", tags=["management"])
@@ -88,7 +108,7 @@ async def rotate(request: AnyRequest, services: NamedDependency[Services]) -> Re
     async with services.pool.connection() as connection:
         issued = await rotate_key(connection, project_id, actor=ACTOR)
     services.changed(project_id)
-    return _json({"secretKey": issued.secret_key, "previousKeysValidUntil": issued.previous_keys_valid_until}, 201)
+    return _json(RotatedKey(issued.secret_key, issued.previous_keys_valid_until), 201)
 
 
 @post("/experiments", status_code=201, summary="Create an experiment", tags=["experiments"])

@@ -30,16 +30,21 @@ def lift(fraction: float | None) -> str | None:
     return None if fraction is None else f"{_signed(fraction * 100, 1)}{_SPACE}%"
 
 
-def amount(number: float | None) -> str | None:
+def amount(number: float | None, *, decimals: int = 2) -> str | None:
     """A value, sum or mean, in whatever unit its goal has."""
-    return None if number is None else _fixed(number, 2)
+    return None if number is None else _fixed(number, decimals)
 
 
 def difference(number: float | None, kind: str) -> str | None:
     """A difference of a goal with its sign: of rates in percentage points, of means in their own unit."""
     if number is None:
         return None
-    return f"{_signed(number * 100, 2)}{_SPACE}pp" if kind == "conversion" else _signed(number, 2)
+    return f"{limit(number, kind)}{_SPACE}pp" if kind == "conversion" else limit(number, kind)
+
+
+def limit(number: float | None, kind: str) -> str | None:
+    """A difference of a goal without its unit, to stand beside one that has it."""
+    return None if number is None else _signed(number * 100 if kind == "conversion" else number, 2)
 
 
 def p_value(number: float | None) -> str | None:
@@ -101,6 +106,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         lift,
         amount,
         difference,
+        limit,
         p_value,
         chance,
         moment,

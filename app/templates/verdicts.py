@@ -41,15 +41,20 @@ def verdict_of(results: Results) -> Verdict:
 
 
 def _verdict(goals: list[GoalResult], names: dict[UUID, str], yet: str) -> Verdict:
-    found = {comparison.verdict for goal in goals for comparison in goal.comparisons}
-    tone: Tone = "open"
-    if "better" in found and "worse" not in found:
-        tone = "better"
-    elif "worse" in found and "better" not in found:
-        tone = "worse"
+    tones = {_tone(goal) for goal in goals} - {"open"}
+    # Goals that contradict each other decide nothing.
+    tone: Tone = tones.pop() if len(tones) == 1 else "open"
     sentence = "; ".join(_of_goal(goal, names, yet) for goal in goals) + "."
-    reasons = [comparison.reason for goal in goals for comparison in goal.comparisons]
-    return Verdict(tone, sentence, list(dict.fromkeys(reasons)))
+    reasons = {comparison.reason for goal in goals for comparison in goal.comparisons}
+    return Verdict(tone, sentence, list(reasons) if len(reasons) == 1 else [])
+
+
+def _tone(goal: GoalResult) -> Tone:
+    found = {comparison.verdict for comparison in goal.comparisons}
+    # With several variants a winner is what people look for, whatever the others do.
+    if "better" in found:
+        return "better"
+    return "worse" if "worse" in found else "open"
 
 
 def _of_goal(goal: GoalResult, names: dict[UUID, str], yet: str) -> str:
@@ -68,7 +73,8 @@ def _of_goal(goal: GoalResult, names: dict[UUID, str], yet: str) -> str:
     if better:
         parts.append(f"{_quoted(better)} {_verb(better, 'beats', 'beat')} {control} {about}")
     if worse:
-        parts.append(f"{_quoted(worse)} {_verb(worse, 'does', 'do')} worse than {control} {about}")
+        than = "" if better else f" than {control} {about}"
+        parts.append(f"{_quoted(worse)} {_verb(worse, 'does', 'do')} worse{than}")
     if open_:
         parts.append(f"{_quoted(open_)} {_verb(open_, 'is', 'are')} undecided")
     return "; ".join(parts)

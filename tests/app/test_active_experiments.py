@@ -79,9 +79,7 @@ async def test_a_change_shows_at_once_on_the_server_that_made_it(project: HttpPr
     assert names(await project.active()) == []
 
 
-async def test_who_knows_the_answer_already_gets_304(
-    project: HttpProject, snapshot: SnapshotAssertion
-) -> None:
+async def test_who_knows_the_answer_already_gets_304(project: HttpProject, snapshot: SnapshotAssertion) -> None:
     """By its ETag, a weak one, one of several, or any; no longer when something changed."""
     experiment = await project.running()
     etag = (await project.active()).headers["etag"]

@@ -76,13 +76,9 @@ async def test_order_of_keys_and_white_space_do_not_matter(project: HttpProject)
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e400000", "9" * 5_000])
-async def test_a_body_beyond_floats_is_replayed_like_any_other(
-    project: HttpProject, number: str
-) -> None:
+async def test_a_body_beyond_floats_is_replayed_like_any_other(project: HttpProject, number: str) -> None:
     """The log keeps what was sent as text, so that a number no float holds is no reason to fail."""
-    body = (
-        '{"eventType": "conversion", "eventName": "x", "idempotencyKey": "k", "properties": {"n": %s}}' % number
-    )
+    body = '{"eventType": "conversion", "eventName": "x", "idempotencyKey": "k", "properties": {"n": %s}}' % number
     answers = [await project.server_event(body) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200]
     assert answers[0].json()["eventId"] == answers[1].json()["eventId"]
@@ -98,9 +94,7 @@ async def test_without_a_key_every_call_is_a_new_event(
     assert len({answer.json()["eventId"] for answer in answers}) == len(await server_rows(connection)) == 4
 
 
-async def test_every_documented_field_is_kept(
-    project: HttpProject, connection: psycopg.AsyncConnection
-) -> None:
+async def test_every_documented_field_is_kept(project: HttpProject, connection: psycopg.AsyncConnection) -> None:
     """What the reference lists is read back from the log; of the address only a hash."""
     experiment = await project.running()
     chosen = {"experimentId": experiment["id"], "variantId": experiment["variants"][1]["id"]}
@@ -238,8 +232,7 @@ async def test_without_a_key_that_works_nothing_is_taken(
 async def everything_stored(connection: psycopg.AsyncConnection) -> str:
     """Every row of every table of ours, as text; bytea as the text that it may hold."""
     cursor = await connection.execute(
-        "select schemaname, tablename from pg_tables"
-        " where schemaname not in ('pg_catalog', 'information_schema')"
+        "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
     )
     parts = []
     for schema, table in await cursor.fetchall():

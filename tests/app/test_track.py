@@ -34,9 +34,7 @@ async def test_a_batch_is_answered_with_what_became_of_it(
     assert wire(answer) == snapshot
 
 
-async def test_every_documented_field_is_kept(
-    project: HttpProject, connection: psycopg.AsyncConnection
-) -> None:
+async def test_every_documented_field_is_kept(project: HttpProject, connection: psycopg.AsyncConnection) -> None:
     """What the reference lists is read back from the log as it was sent."""
     sent = event(
         eventType="add_to_cart",
@@ -116,9 +114,7 @@ async def test_a_gzip_body_is_read(project: HttpProject) -> None:
     """Content-Encoding gzip, however it is spelled."""
     for encoding in ("gzip", "GZIP", " gzip "):
         body = gzip.compress(project.track_body(json.dumps([event()]).encode()))
-        answer = await project.client.post(
-            f"{API}/track", content=body, headers={"content-encoding": encoding}
-        )
+        answer = await project.client.post(f"{API}/track", content=body, headers={"content-encoding": encoding})
         assert answer.json()["accepted"] == 1
 
 
@@ -132,15 +128,11 @@ async def test_a_body_that_is_not_what_its_encoding_says_is_refused(
         assert wire(await project.client.post(f"{API}/track", content=body, headers=headers)) == snapshot
 
 
-async def test_a_gzip_bomb_is_refused_at_a_mebibyte(
-    project: HttpProject, snapshot: SnapshotAssertion
-) -> None:
+async def test_a_gzip_bomb_is_refused_at_a_mebibyte(project: HttpProject, snapshot: SnapshotAssertion) -> None:
     """A gibibyte in a mebibyte is never unpacked."""
     bomb = gzip.compress(b" " * (200 * MEBIBYTE), compresslevel=9)
     assert len(bomb) < MEBIBYTE
-    answer = await project.client.post(
-        f"{API}/track", content=bomb, headers={"content-encoding": "gzip"}
-    )
+    answer = await project.client.post(f"{API}/track", content=bomb, headers={"content-encoding": "gzip"})
     assert wire(answer) == snapshot
 
 

@@ -58,9 +58,8 @@ def _named(body: Any, *, measures: bool) -> Any:
 
 def _walk(value: Any, text: Callable[[str], str], *, measures: bool, key: str = "") -> Any:
     if isinstance(value, dict):
-        return {
-            text(inner): _walk(entry, text, measures=measures, key=inner) for inner, entry in value.items()
-        }
+        measures = measures and "explanation" not in value
+        return {text(inner): _walk(entry, text, measures=measures, key=inner) for inner, entry in value.items()}
     if isinstance(value, list):
         return [_walk(entry, text, measures=measures) for entry in value]
     if measures and key in _MEASURES and isinstance(value, float | int):
