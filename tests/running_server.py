@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,11 +19,16 @@ START_SECONDS_MAX = 30
 class RunningServer:
     """A server's address, its demo, and ways to ask it."""
 
-    def __init__(self, url: str, data_dir: Path, process: subprocess.Popen[str], output: list[str]) -> None:
+    def __init__(self, url: str, data_dir: Path, process: subprocess.Popen[bytes], log: Path) -> None:
         self.url = url
         self.data_dir = data_dir
         self.process = process
-        self.output = output
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        """What it has printed until now."""
+        return self._log.read_text()
 
     @property
     def demo(self) -> dict[str, str]:
@@ -41,38 +48,35 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    database_url: str | None, data_dir: Path, *arguments: str, **settings: str
+    database_url: str | None, data_dir: Path, *arguments: str, ends_well: bool = True, **settings: str
 ) -> Iterator[RunningServer]:
-    """Start `prooflog serve` on a free port; ends it by its own id and insists that it ends well."""
+    """Start `prooflog serve` on a free port; ends it by its own id, and insists that it `ends_well`."""
     environment = {**os.environ, "PROOFLOG_DATA_DIR": str(data_dir), "PROOFLOG_PORT": "0", **settings}
     if database_url is not None:
         environment["PROOFLOG_DATABASE_URL"] = database_url
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "app", "serve", *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    output: list[str] = []
+    descriptor, name = tempfile.mkstemp(prefix="server-", suffix=".log")
+    log = Path(name)
+    with os.fdopen(descriptor, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "app", "serve", *arguments],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
     try:
-        yield RunningServer(_address(process, output), data_dir, process, output)
+        yield RunningServer(_address(process, log), data_dir, process, log)
     finally:
         if process.poll() is None:
             process.terminate()
-        rest, _ = process.communicate(timeout=30)
-        output += rest.splitlines()
-    assert process.returncode == 0, "\n".join(output)
+        process.wait(timeout=30)
+        if ends_well:
+            assert process.returncode == 0, log.read_text()
 
 
-def _address(process: subprocess.Popen[str], output: list[str]) -> str:
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS_MAX
-    assert process.stdout is not None
-    while time.monotonic() < deadline:
-        line = process.stdout.readline()
-        output.append(line.rstrip())
-        if "/dashboard" in line:
-            return line.split()[-1].removesuffix("/dashboard")
-        if not line and process.poll() is not None:
-            break
-    raise AssertionError("the server did not start:\n" + "\n".join(output))
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"dashboard +(http://\S+)/dashboard\n", log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")

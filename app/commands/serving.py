@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import click
+import psycopg
 
 from app.commands.session import Connection, with_database
 from app.database import database_url, prepare_database
@@ -39,11 +40,14 @@ def serve(settings: Settings, *, with_demo: bool, worker: bool) -> None:
 
     try:
         serve_forever(settings, with_worker=worker, prepare=prepare, on_ready=ready)
+    except psycopg.OperationalError as error:
+        raise click.ClickException(f"the database does not answer: {error}") from None
     finally:
         for process_ in visitors:
             process_.terminate()
             process_.wait()
-        click.echo("stopped")
+        if sys.exc_info()[0] is SystemExit:
+            click.echo("stopped")
 
 
 @click.command(hidden=True)

@@ -1,0 +1,194 @@
+"""`prooflog serve` in processes of its own: started, stopped, killed."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import uuid
+
+import httpx
+import psycopg
+import pytest
+
+from tests.projections.log_of_events import browser_event
+from tests.running_server import running_server
+
+
+def test_a_fresh_installation_serves_a_demo_with_simulated_visitors(tmp_path) -> None:
+    """With the embedded PostgreSQL: says where everything is, and visitors are counted as they arrive."""
+    with running_server(None, tmp_path) as server:
+        deadline = time.monotonic() + 60
+        while server.results()["variants"][0]["visitors"] < 500 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        counted = [arm["visitors"] for arm in server.results()["variants"]]
+        token = (tmp_path / "admin-token").read_text().strip()
+
+    told = server.output
+    assert min(counted) >= 500, told
+    for word in (f"{server.url}/dashboard", "/demo", "/schema", token, "stopped"):
+        assert word in told
+    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
+
+
+def test_the_second_start_is_quick_and_leaves_no_process_behind(tmp_path) -> None:
+    """Started again, it answers within three seconds, and PostgreSQL ends with the server."""
+    with running_server(None, tmp_path, "--no-demo"):
+        pass
+    began = time.monotonic()
+    with running_server(None, tmp_path, "--no-demo") as server:
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        took = time.monotonic() - began
+
+    assert took < 3
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_server_that_was_killed_leaves_a_database_that_the_next_one_stops(tmp_path) -> None:
+    """After kill -9 PostgreSQL stays up; the next start attaches to it and ends it when it stops."""
+    with running_server(None, tmp_path, "--no-demo", ends_well=False) as server:
+        server.process.kill()
+        server.process.wait()
+    assert (tmp_path / "postgres" / "postmaster.pid").exists()
+
+    with running_server(None, tmp_path, "--no-demo") as server:
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+def test_ctrl_c_ends_well(database_url, tmp_path) -> None:
+    """SIGINT, as Ctrl-C sends it, ends the server with exit code 0 and no trace."""
+    with running_server(database_url, tmp_path, "--no-demo") as server:
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(timeout=10)
+
+    assert "Traceback" not in server.output
+
+
+def test_a_port_that_is_taken_is_named(database_url, tmp_path) -> None:
+    """The message says which address and which setting; nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = {
+            **os.environ,
+            "PROOFLOG_PORT": port,
+            "PROOFLOG_DATABASE_URL": database_url,
+            "PROOFLOG_DATA_DIR": str(tmp_path),
+        }
+        command = [sys.executable, "-m", "app", "serve", "--no-demo"]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+    assert ended.returncode == 1
+    assert port in ended.stderr
+    assert "PROOFLOG_PORT" in ended.stderr
+
+
+def test_a_database_that_does_not_answer_is_named(tmp_path) -> None:
+    """One line says what is wrong, not a trace."""
+    environment = {
+        **os.environ,
+        "PROOFLOG_PORT": "0",
+        "PROOFLOG_DATABASE_URL": "postgresql://127.0.0.1:9/none",
+        "PROOFLOG_DATA_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "app", "serve", "--no-demo"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+    assert ended.returncode == 1
+    assert "database" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_several_processes_serve_one_socket_and_survive_the_loss_of_one(database_url, tmp_path) -> None:
+    """With two HTTP processes and a projecting one, a killed process is replaced and requests go on."""
+    with running_server(database_url, tmp_path, "--no-demo", PROOFLOG_WORKERS="2") as server:
+        _await_ready(server.url)
+        project = _new_project(server.url, tmp_path)
+        for _ in range(5):
+            assert _track(server.url, project)["accepted"] == 1
+        children = subprocess.run(
+            ["/usr/bin/pgrep", "-P", str(server.process.pid), "-f", "app process"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        answers = [_track(server.url, project, tries=20)["accepted"] for _ in range(20)]
+
+    assert len(children) == 2
+    assert answers == [1] * 20
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(
+    database_url, tmp_path, seed
+) -> None:
+    """Kill -9 in the middle of requests: every acknowledged event is in the log once, positions are dense."""
+    acknowledged: set[str] = set()
+    with running_server(database_url, tmp_path, "--no-demo", ends_well=False) as server:
+        project = _new_project(server.url, tmp_path)
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            loading = [asyncio.create_task(_load(client, project, acknowledged)) for _ in range(8)]
+            await asyncio.sleep(0.3 + 0.1 * seed)
+            server.process.kill()
+            await asyncio.gather(*loading)
+
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "select position, visitor_id from event_log where project_id = %s and source = 'browser'", (project,)
+        ).fetchall()
+        first, last, count = connection.execute(
+            "select min(position), max(position), count(*) from event_log where project_id = %s", (project,)
+        ).fetchone()
+    visitors = [visitor for _, visitor in rows]
+    assert len(acknowledged) > 50
+    assert acknowledged <= set(visitors)
+    assert len(visitors) == len(set(visitors))
+    assert (first, last) == (1, count)
+
+
+async def _load(client: httpx.AsyncClient, project: str, acknowledged: set[str]) -> None:
+    while True:
+        visitors = [str(uuid.uuid4()) for _ in range(5)]
+        events = [browser_event(visitorId=visitor, timestamp=int(time.time() * 1000)) for visitor in visitors]
+        try:
+            answer = await client.post("/api/analytics/track", json={"projectId": project, "events": events})
+        except httpx.HTTPError:
+            return
+        assert answer.json() == {"accepted": 5, "duplicates": 0, "rejected": []}
+        acknowledged.update(visitors)
+
+
+def _await_ready(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("never ready")
+
+
+def _new_project(url: str, data_dir) -> str:
+    headers = {"Authorization": f"Bearer {(data_dir / 'admin-token').read_text().strip()}"}
+    answer = httpx.post(f"{url}/api/analytics/projects", headers=headers, json={"name": "load"})
+    assert answer.status_code == 201
+    return json.loads(answer.text)["projectId"]
+
+
+def _track(url: str, project: str, tries: int = 1) -> dict:
+    event = browser_event(visitorId=str(uuid.uuid4()), timestamp=int(time.time() * 1000))
+    for _ in range(tries):
+        try:
+            return httpx.post(f"{url}/api/analytics/track", json={"projectId": project, "events": [event]}).json()
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError("never answered")
