@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from app import problems
@@ -29,7 +30,7 @@ from domain.refusals import Refusal
 HOME = "/dashboard"
 LOGIN = f"{HOME}/login"
 # The list shows figures for so many experiments, those that changed last; the rest by name only.
-FIGURES_MAX = 60
+FIGURES_MAX = 30
 _CONCURRENT_MAX = 4
 
 SECURITY_HEADERS = {
@@ -92,6 +93,12 @@ async def log_out() -> Response[Any]:
     return redirect
 
 
+@get("/logout", include_in_schema=False)
+async def nothing_to_see() -> Response[Any]:
+    """Who opens the address of the log-out button goes to the first page, logged in or not."""
+    return Redirect(HOME, status_code=303)
+
+
 @get("/style.css", include_in_schema=False)
 async def style(request: AnyRequest) -> Response[bytes]:
     """The one stylesheet; its address changes with it, so browsers may keep it."""
@@ -102,7 +109,7 @@ async def style(request: AnyRequest) -> Response[bytes]:
     return Response(
         b"" if unchanged else sheet.body,
         status_code=304 if unchanged else 200,
-        media_type="text/css; charset=utf-8",
+        media_type="text/css",
         headers=headers,
     )
 
@@ -130,7 +137,7 @@ async def projects_page(request: AnyRequest) -> Response[bytes]:
 
 
 @get("/experiments/{experiment_id:str}", include_in_schema=False)
-async def experiment_page(request: AnyRequest, experiment_id: str) -> Response[bytes]:
+async def experiment_page(request: AnyRequest, experiment_id: FromPath[str]) -> Response[bytes]:
     """The results of one experiment, now or with `asOf` as they were known at a moment."""
     services = _services(request)
     wanted = parse_experiment_id(experiment_id)
@@ -147,9 +154,9 @@ async def experiment_page(request: AnyRequest, experiment_id: str) -> Response[b
 
 
 @get("/{rest:path}", include_in_schema=False)
-async def no_such_page(rest: str) -> Response[bytes]:
-    """Any other address below the dashboard."""
-    raise NotFoundException(f"The dashboard has no page {rest}.")
+async def no_such_page(rest: FromPath[str]) -> Response[bytes]:
+    """Any other address below the dashboard: 404 as a page."""
+    raise NotFoundException(f"the dashboard has no page {rest}")
 
 
 def own_path(wanted: str | None) -> str:
@@ -202,7 +209,7 @@ def _services(request: AnyRequest) -> Services:
 def _page(name: str, status: int = 200, **context: object) -> Response[bytes]:
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
     body = render(name, **context)
-    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
 def _as_page(answer: Callable[..., Response[bytes]]) -> Callable[..., Response[bytes]]:
@@ -225,7 +232,7 @@ _pages = Router(
 )
 dashboard_router = Router(
     HOME,
-    route_handlers=[login_page, log_in, log_out, style, _pages],
+    route_handlers=[login_page, log_in, log_out, nothing_to_see, style, _pages],
     exception_handlers={
         Problem: _as_page(problems.answer_problem),
         Refusal: _as_page(problems.answer_refusal),

@@ -7,7 +7,7 @@ from typing import Any
 from app.results import GoalVariant
 
 _MINUS = "\N{MINUS SIGN}"
-_SPACE = "\N{NARROW NO-BREAK SPACE}"
+SPACE = "\N{NARROW NO-BREAK SPACE}"
 # From here on digits say less than the power of ten.
 _PLAIN_MAX = 1e12
 _PLAIN_MIN = 0.01
@@ -22,12 +22,12 @@ def count(number: int) -> str:
 
 def percent(fraction: float | None, *, decimals: int = 2) -> str | None:
     """A fraction as percent."""
-    return None if fraction is None else f"{_fixed(fraction * 100, decimals)}{_SPACE}%"
+    return None if fraction is None else f"{_fixed(fraction * 100, decimals)}{SPACE}%"
 
 
 def lift(fraction: float | None) -> str | None:
     """A relative change as percent with its sign."""
-    return None if fraction is None else f"{_signed(fraction * 100, 1)}{_SPACE}%"
+    return None if fraction is None else f"{_signed(fraction * 100, 1)}{SPACE}%"
 
 
 def amount(number: float | None, *, decimals: int = 2) -> str | None:
@@ -39,7 +39,7 @@ def difference(number: float | None, kind: str) -> str | None:
     """A difference of a goal with its sign: of rates in percentage points, of means in their own unit."""
     if number is None:
         return None
-    return f"{limit(number, kind)}{_SPACE}pp" if kind == "conversion" else limit(number, kind)
+    return f"{limit(number, kind)}{SPACE}pp" if kind == "conversion" else limit(number, kind)
 
 
 def limit(number: float | None, kind: str) -> str | None:
@@ -51,7 +51,7 @@ def p_value(number: float | None) -> str | None:
     """A p-value; a very small one only as such."""
     if number is None:
         return None
-    return f"<{_SPACE}{_P_MIN}" if number < _P_MIN else f"{number:.3f}"
+    return f"<{SPACE}{_P_MIN}" if number < _P_MIN else f"{number:.3f}"
 
 
 def chance(fraction: float | None) -> str | None:
@@ -59,10 +59,10 @@ def chance(fraction: float | None) -> str | None:
     if fraction is None:
         return None
     if fraction < _CHANCE_MIN:
-        return f"<{_SPACE}0.1{_SPACE}%"
+        return f"<{SPACE}0.1{SPACE}%"
     if fraction > 1 - _CHANCE_MIN:
-        return f">{_SPACE}99.9{_SPACE}%"
-    return f"{fraction * 100:.1f}{_SPACE}%"
+        return f">{SPACE}99.9{SPACE}%"
+    return f"{fraction * 100:.1f}{SPACE}%"
 
 
 def moment(time: datetime) -> str:

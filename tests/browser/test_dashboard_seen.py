@@ -1,0 +1,84 @@
+"""The dashboard in a real browser, in front of a real server."""
+
+import time
+
+import httpx
+import pytest
+
+from tests.app.http_project import API, conversion, experiment_body, impression
+from tests.running_server import running_server
+
+pytestmark = pytest.mark.browser
+
+TOKEN = "letters-and-numbers"
+VISITORS = 200
+CATCH_UP_SECONDS_MAX = 10
+
+
+@pytest.fixture
+def server(database_url, tmp_path):
+    """An empty installation whose admin token is known."""
+    with running_server(database_url, tmp_path, "--no-demo", PROOFLOG_ADMIN_TOKEN=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def sold(server):
+    """An experiment where 10 of 100 visitors buy, and 60 of 100 who see the variant."""
+    with httpx.Client(base_url=f"{server.url}{API}") as client:
+        admin = {"Authorization": f"Bearer {TOKEN}"}
+        keys = client.post("/projects", json={"name": "Stoneware shop"}, headers=admin).json()
+        client.headers["Authorization"] = f"Bearer {keys['secretKey']}"
+        experiment = client.post("/experiments", json=experiment_body(name="Clearer promise")).json()
+        client.post(f"/experiments/{experiment['id']}/start").raise_for_status()
+        events = [impression(experiment, number % 2, f"visitor-{number}") for number in range(VISITORS)]
+        buyers = [number for number in range(VISITORS) if number // 2 < (60 if number % 2 else 10)]
+        events += [conversion(f"visitor-{number}") for number in buyers]
+        answer = client.post("/track", json={"projectId": keys["projectId"], "events": events})
+        assert answer.json()["accepted"] == len(events)
+        deadline = time.monotonic() + CATCH_UP_SECONDS_MAX
+        while client.get(f"/experiments/{experiment['id']}/results").json()["lag"]["events"]:
+            assert time.monotonic() < deadline, "projections stand still"
+            time.sleep(0.05)
+    return experiment
+
+
+def test_a_person_logs_in_and_reads_the_results(server, sold, page) -> None:
+    """From the login over the list to the numbers, back in time, and out; the policy forbids nothing needed."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+
+    page.goto(f"{server.url}/dashboard")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name=sold["name"]).click()
+
+    verdict = page.get_by_role("region", name="Verdict")
+    assert "“Bold” beats “Control” on “conversion”" in verdict.inner_text()
+    bold = page.get_by_role("region", name="Goal conversion").get_by_role("row").filter(has_text="Bold")
+    seen = " ".join(cell.inner_text() for cell in bold.get_by_role("cell").all())
+    for number in ("100", "60", "60.00\u202f%", "+500.0\u202f%", "+50.00\u202fpp", "better"):
+        assert number in seen
+    assert bold.get_by_role("img").bounding_box()["width"] > 100
+    assert page.evaluate("getComputedStyle(document.querySelector('td.num')).fontVariantNumeric") == "tabular-nums"
+
+    page.get_by_label("As of").fill("3")
+    page.get_by_role("button", name="Show").click()
+    assert "Not started yet" in verdict.inner_text()
+    page.get_by_role("link", name="See what is known now").click()
+    page.get_by_role("button", name="Log out").click()
+    assert page.url == f"{server.url}/dashboard/login"
+    assert [text for text in complaints if "Content Security Policy" in text] == []
+
+
+def test_every_page_fits_a_phone(server, sold, page) -> None:
+    """At 390 pixels nothing has to be pushed sideways, and a cell still says what its number is."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    heading = "getComputedStyle(document.querySelector('.goal td[data-label=Converters]'), '::before').content"
+    assert page.evaluate(heading) in {'"Converters"', "attr(data-label)"}
+    for path in (f"/dashboard/experiments/{sold['id']}", "/dashboard", "/dashboard/nowhere"):
+        page.goto(f"{server.url}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
