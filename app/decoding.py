@@ -123,13 +123,18 @@ def decode_server_event(
     except msgspec.ValidationError as error:
         raise not_usable(error, "invalid_event") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_json(_why_not_json(body, error)) from None
+        raise not_json(body, error) from None
     try:
         return _server_row(request, body, now, horizon, hash_address)
     except RefusedEvent as error:
         field, _, reason = str(error).partition(" ")
         errors = [FieldError(path=f"$.{field}", reason=reason)]
         raise Problem(400, "invalid_event", str(error), errors=errors) from None
+
+
+def not_json(body: bytes, error: Exception) -> Problem:
+    """400 for a body that a decoder refused as a whole; says why in words that a caller can use."""
+    return _not_json(_why_not_json(body, error))
 
 
 def new_event_id(now: datetime) -> bytes:
@@ -379,7 +384,7 @@ def _too_many_events() -> Problem:
 def _bad_envelope(body: bytes, error: Exception) -> Problem:
     if isinstance(error, msgspec.ValidationError):
         return not_usable(error)
-    return _not_json(_why_not_json(body, error))
+    return not_json(body, error)
 
 
 def _why_not_json(body: bytes, error: Exception) -> str:
@@ -396,7 +401,7 @@ def _why_not_json(body: bytes, error: Exception) -> str:
 
 def _check_syntax(text: bytes) -> None:
     # NaN and Infinity are not JSON, though Python reads them; digits beyond its limit are.
-    json.loads(text, parse_constant=_refuse_constant, parse_int=str)
+    json.loads(text.decode(), parse_constant=_refuse_constant, parse_int=str)
 
 
 def _refuse_constant(name: str) -> None:

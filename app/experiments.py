@@ -136,21 +136,25 @@ class ActiveExperiments:
 
     def __init__(self) -> None:
         self._known: dict[UUID, tuple[float, list[dict[str, Any]]]] = {}
+        self._changes = 0
 
     async def get(self, connections: Any, project_id: UUID) -> list[dict[str, Any]]:  # noqa: ANN401
         """The running experiments of a project in the documented shape."""
         found = self._known.get(project_id)
         if found is None or found[0] < time.monotonic():
+            changes = self._changes
             async with connections.connection() as connection:
                 running = await read_experiments(connection, project_id, running_only=True)
             if len(self._known) >= self.PROJECTS_MAX:
                 self._known.clear()
             found = (time.monotonic() + self.SECONDS, [documented(experiment) for experiment in running])
-            self._known[project_id] = found
+            if changes == self._changes:  # otherwise it was read before a change, and is stale already
+                self._known[project_id] = found
         return found[1]
 
     def forget(self, project_id: UUID) -> None:
         """Read the project's experiments anew next time."""
+        self._changes += 1
         self._known.pop(project_id, None)
 
 

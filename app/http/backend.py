@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.decoding import decode_server_event, inflate
+from app.decoding import decode_server_event, inflate, not_json
 from app.experiments import change_experiment, create_experiment, execute, read_experiment, read_experiments
 from app.http.auth import require_admin
 from app.problems import Problem, not_usable
@@ -195,7 +195,7 @@ async def decode_body(request: AnyRequest, kind: type[_Body]) -> _Body:
     except msgspec.ValidationError as error:
         raise not_usable(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(400, "not_json", f"the body is not JSON: {error}") from None
+        raise not_json(body, error) from None
 
 
 def parse_experiment_id(text: str) -> UUID:

@@ -1,8 +1,15 @@
 """GET /experiments/active: what runs now, in the documented shape and nothing else."""
 
+import asyncio
+from typing import Any
+
 import httpx
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from app import experiments
+from app.experiments import read_experiments
+from domain.experiment import Experiment
 from tests.app.http_project import API, HttpProject, experiment_body
 from tests.app.wire_shape import wire
 
@@ -76,6 +83,28 @@ async def test_a_change_shows_at_once_on_the_server_that_made_it(project: HttpPr
     await project.step(experiment, "resume")
     assert names(await project.active()) == ["Headline"]
     await project.step(experiment, "stop")
+    assert names(await project.active()) == []
+
+
+async def test_an_answer_that_was_read_before_a_change_does_not_outlive_it(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that overlaps with the pause may still see what ran; the one after it may not."""
+    experiment = await project.running()
+    read, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any, **options: Any) -> list[Experiment]:
+        found = await read_experiments(*arguments, **options)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(experiments, "read_experiments", slowly)
+    overlapping = asyncio.create_task(project.active())
+    await read.wait()
+    await project.step(experiment, "pause")
+    go_on.set()
+    await overlapping
     assert names(await project.active()) == []
 
 

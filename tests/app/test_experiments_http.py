@@ -18,8 +18,9 @@ STATES = {
     "paused": ("start", "pause"),
     "stopped": ("start", "stop"),
 }
+PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
 GOALS = [
-    {"name": "purchase", "eventType": "conversion", "eventName": "purchase", "kind": "conversion", "role": "primary"},
+    {"name": "purchase", **PURCHASE, "kind": "conversion", "role": "primary"},
     {"name": "views", "eventType": "pageview", "kind": "count"},
     {"name": "revenue", "eventType": "conversion", "kind": "value", "valueField": "amount", "role": "guardrail"},
 ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 import httpx
 import psycopg
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from app import log_writer
 from tests.app.http_project import API, HttpProject, event
 from tests.app.wire_shape import wire
 
@@ -61,16 +63,39 @@ async def test_what_is_not_there_is_a_problem_detail_too(
 
 
 async def test_a_database_that_is_gone_is_no_defect_of_ours(
-    project: HttpProject, database_url: str, postgres: str, snapshot: SnapshotAssertion
+    project: HttpProject,
+    database_url: str,
+    postgres: str,
+    monkeypatch: pytest.MonkeyPatch,
+    snapshot: SnapshotAssertion,
 ) -> None:
     """503 with Retry-After where the database is needed, and healthz answers all the same."""
+    monkeypatch.setattr(log_writer, "GIVE_UP_SECONDS", 0)
+    sent = event()
+    await project.accepted(event())
     name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
     with psycopg.connect(postgres, autocommit=True) as server:
         server.execute(f"alter database {name} allow_connections false")
         server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
         try:
             assert (await project.client.get("/healthz")).status_code == 200
-            assert wire(await project.client.get("/readyz")) == snapshot
+            assert wire(await project.track(sent)) == snapshot(name="track")
+            assert wire(await project.client.get("/readyz")) == snapshot(name="readyz")
         finally:
             server.execute(f"alter database {name} allow_connections true")
-    assert (await project.client.get("/readyz")).status_code == 200
+    for _ in range(10):  # the pool tries again after a pause
+        if (await project.client.get("/readyz")).status_code == 200:
+            break
+    await project.accepted(sent)
+
+
+async def test_a_defect_tells_nothing_of_itself(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    """500 as a problem detail, without a trace, an SQL text or a secret."""
+
+    async def broken(*_: object) -> None:
+        raise ValueError("select secret from secret_key")
+
+    monkeypatch.setattr(log_writer.LogWriter, "write", broken)
+    assert wire(await project.track(event())) == snapshot

@@ -6,8 +6,8 @@ import httpx
 import psycopg
 from syrupy.assertion import SnapshotAssertion
 
+from tests.app.everything_stored import everything_stored
 from tests.app.http_project import ADMIN, API, HttpProject, open_project
-from tests.app.test_server_events import everything_stored
 from tests.app.wire_shape import wire
 
 DAY = timedelta(hours=24)

@@ -21,10 +21,11 @@ from tests.app.http_project import (
 )
 from tests.app.wire_shape import wire
 
+PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
 GOALS = [
-    {"name": "purchase", "eventType": "conversion", "eventName": "purchase", "kind": "conversion", "role": "primary"},
-    {"name": "orders", "eventType": "conversion", "eventName": "purchase", "kind": "count"},
-    {"name": "revenue", "eventType": "conversion", "eventName": "purchase", "kind": "value", "valueField": "amount"},
+    {"name": "purchase", **PURCHASE, "kind": "conversion", "role": "primary"},
+    {"name": "orders", **PURCHASE, "kind": "count"},
+    {"name": "revenue", **PURCHASE, "kind": "value", "valueField": "amount"},
 ]  # fmt: skip
 HOUR_MS = 3_600_000
 FRESH = 60_000

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from syrupy.assertion import SnapshotAssertion
 
+from app import log_writer
 from tests.app.conftest import Site
 from tests.app.http_project import API, HttpProject, Json, event, open_project
 from tests.app.wire_shape import wire
@@ -134,6 +136,29 @@ async def test_a_gzip_bomb_is_refused_at_a_mebibyte(project: HttpProject, snapsh
     assert len(bomb) < MEBIBYTE
     answer = await project.client.post(f"{API}/track", content=bomb, headers={"content-encoding": "gzip"})
     assert wire(answer) == snapshot
+
+
+async def test_a_body_of_unknown_length_is_cut_off_at_a_mebibyte(project: HttpProject) -> None:
+    """Chunks are counted as they come."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 65_536
+
+    answer = await project.client.post(f"{API}/track", content=chunks())
+    assert (answer.status_code, answer.json()["title"]) == (413, "body too large")
+
+
+async def test_a_full_queue_says_when_to_try_again(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    """503 with Retry-After to browsers and backends; what is sent again is new."""
+    monkeypatch.setattr(log_writer, "QUEUED_EVENTS_MAX", 0)
+    sent = event()
+    assert wire(await project.track(sent)) == snapshot(name="browser")
+    assert wire(await project.server_event()) == snapshot(name="backend")
+    monkeypatch.undo()
+    await project.accepted(sent)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -273,6 +298,6 @@ async def browser_rows(connection: psycopg.AsyncConnection) -> list[dict[str, An
         "event_type, event_name, event_data, pathname, full_url, referrer, session_id, visitor_id,"
         " occurred_at, utm"
     )
-    query = f"select {names} from event_log where source = 'browser' order by position"  # noqa: S608
+    query = f"select {names} from event_log where source = 'browser' order by position"
     cursor = await connection.execute(query)
     return [dict(zip(names.replace(",", "").split(), row, strict=True)) for row in await cursor.fetchall()]
