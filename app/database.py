@@ -89,7 +89,9 @@ def open_pool(url: str, connections_max: int = 8) -> AsyncConnectionPool[psycopg
         open=False,
         configure=configure,
         kwargs={"autocommit": True},
-        timeout=10,
+        timeout=3,
+        # After an outage, look for the database again at once rather than after a long pause.
+        reconnect_timeout=2,
         check=AsyncConnectionPool.check_connection,
         name="reads",
     )

@@ -128,7 +128,7 @@ def decode_server_event(
         return _server_row(request, body, now, horizon, hash_address)
     except RefusedEvent as error:
         field, _, reason = str(error).partition(" ")
-        errors = [FieldError(path=f"$.{field}", reason=reason)]
+        errors = [FieldError(path=field, reason=reason)]
         raise Problem(400, "invalid_event", str(error), errors=errors) from None
 
 
@@ -176,7 +176,7 @@ def _decode_one_by_one(body: bytes, now: datetime, horizon: Horizon) -> Track:
         except (msgspec.DecodeError, RecursionError) as inner:
             raise _bad_envelope(pieces.envelope, inner) from None
         if envelope.events:
-            repeated = FieldError(path="$.events", reason="stands there twice")
+            repeated = FieldError(path="events", reason="stands there twice")
             raise Problem(400, "invalid_body", "events stands there twice", errors=[repeated]) from None
         raw_events = pieces.events
     if len(raw_events) > TRACK_EVENTS_MAX:
@@ -373,7 +373,7 @@ def _project_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        field = FieldError(path="$.projectId", reason="is not a UUID")
+        field = FieldError(path="projectId", reason="is not a UUID")
         raise Problem(400, "invalid_project_id", "projectId is not a UUID", errors=[field]) from None
 
 

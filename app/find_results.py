@@ -1,7 +1,8 @@
 """Finds results: the live tallies, or those of any past moment derived from the log."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -9,27 +10,50 @@ from uuid import UUID
 import psycopg
 
 from app.database import connect
-from app.problems import Problem
+from app.experiments import read_experiment
+from app.log_writer import Overloaded
+from app.problems import RETRY_AFTER_SECONDS, Problem
 from app.results import Lag, Method, Results, results_of
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at
 from projections.queries import queries
-from projections.results import Snapshot, live_position, read_live, read_replayed
+from projections.results import live_position, read_live, read_replayed
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
 FRESHNESS_WAIT_SECONDS = 0.3
 FRESHNESS_EVENTS_MAX = 20_000
 _POLL_SECONDS = 0.01
-# Replays read the whole log up to their position: one after another.
-_replaying = asyncio.Semaphore(1)
+REPLAYS_WAITING_MAX = 8
 
 Connection = psycopg.AsyncConnection[Any]
+OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+class Replays:
+    """Lets one replay run at a time, since each reads the log up to its position, and few wait."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn; Overloaded when too many wait already."""
+        if self._waiting >= REPLAYS_WAITING_MAX:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 async def find_results(
-    connection: Connection,
+    open_connection: OpenConnection,
     database_url: str,
+    replays: Replays,
     project_id: UUID,
     experiment_id: UUID,
     *,
@@ -40,22 +64,31 @@ async def find_results(
 ) -> Results:
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none.
 
-    `hint` wakes a projection worker of this process, if there is one.
+    `open_connection` lends one for short reads; a replay takes one of its own. `hint` wakes a
+    projection worker of this process, if there is one.
     """
     if method not in get_args(Method):
         raise _bad_query("method", "is neither always_valid nor fixed")
-    position = None
-    if as_of is None:
-        hint({project_id})
-        await _await_projections(connection, project_id)
-    else:
-        position = await _position(connection, project_id, as_of)
-    snapshot, lag = await _snapshot(connection, database_url, project_id, experiment_id, position)
+    async with open_connection() as connection:
+        if as_of is None:
+            hint({project_id})
+            await _await_projections(connection, project_id)
+        position = None if as_of is None else await _position(connection, project_id, as_of)
+        snapshot = await read_live(connection, project_id, experiment_id)
+        lag = Lag(0, 0.0)
+        if position is None:
+            lag = await _lag(connection, project_id, snapshot.position if snapshot else 0)
+        if snapshot is None and as_of is None:
+            await _refuse_not_counted(connection, project_id, experiment_id)
+    if position is not None and (snapshot is None or snapshot.position != position):
+        async with replays.turn(), await connect(database_url) as replaying:
+            snapshot = await read_replayed(replaying, project_id, experiment_id, position)
     if snapshot is None:
         raise refusals.ExperimentNotFound
     if goal is not None and all(known.name != goal for known in snapshot.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
-    time = await received_at(connection, project_id, snapshot.position)
+    async with open_connection() as connection:
+        time = await received_at(connection, project_id, snapshot.position)
     return results_of(snapshot, time, lag, goal=goal, method=cast("Method", method))
 
 
@@ -68,16 +101,14 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
     return cast("UUID", row[0])
 
 
-async def _snapshot(
-    connection: Connection, database_url: str, project_id: UUID, experiment_id: UUID, position: int | None
-) -> tuple[Snapshot | None, Lag]:
-    live = await read_live(connection, project_id, experiment_id)
-    if position is None:
-        return live, await _lag(connection, project_id, live.position if live else 0)
-    if live is not None and live.position == position:
-        return live, Lag(0, 0.0)
-    async with _replaying, await connect(database_url) as replaying:
-        return await read_replayed(replaying, project_id, experiment_id, position), Lag(0, 0.0)
+async def _refuse_not_counted(connection: Connection, project_id: UUID, experiment_id: UUID) -> None:
+    if await read_experiment(connection, project_id, experiment_id) is not None:
+        raise Problem(
+            503,
+            "not_counted_yet",
+            "projections have not reached this experiment yet; try again",
+            headers={"Retry-After": RETRY_AFTER_SECONDS},
+        )
 
 
 async def _await_projections(connection: Connection, project_id: UUID) -> None:

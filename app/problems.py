@@ -57,7 +57,7 @@ def not_usable(error: msgspec.ValidationError, name: str = "invalid_body") -> Pr
     """400 for a body of another shape than the documented one; says where and why."""
     text = str(error)
     found = _PATH.match(text)
-    path, reason = (found["path"], found["reason"]) if found else ("$", text)
+    path, reason = (found["path"].removeprefix("$."), found["reason"]) if found else ("$", text)
     field = FieldError(path=path, reason=reason)
     return Problem(400, name, f"the body has not the documented shape: {text}", errors=[field])
 

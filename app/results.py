@@ -14,11 +14,14 @@ from domain.experiment import Goal, Variant
 from projections.registry import PROJECTION_VERSION
 from projections.results import Snapshot
 from stats.comparison import Comparison, NotEnoughData, compare
+from stats.comparison import Interval as FoundInterval
 from stats.sample_ratio import sample_ratio_by_epoch
 from stats.tally import Tally
 
 Method = Literal["always_valid", "fixed"]
 ALPHA = 0.05
+SURPLUS = "More ids converted than visitors were exposed: the backend reports ids that the browser never did."
+UNBOUNDED = "Unbounded: the control's mean may be zero."
 
 
 class _Wire(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,6 +85,7 @@ class GoalVariant(_Wire, frozen=True):
     rate: float | None
     value: Value | None
     surplus_converters: int
+    reason: str | None = None
 
 
 class Interval(_Wire, frozen=True):
@@ -94,11 +98,15 @@ class Interval(_Wire, frozen=True):
 
 
 class AlwaysValidResult(_Wire, frozen=True):
-    """A p-value and limits of the absolute difference that hold however often they are looked at."""
+    """A p-value and limits of the absolute difference that hold however often they are looked at.
+
+    `relative` are the limits of the lift that belong to them.
+    """
 
     p_value: float | None
     low: float | None
     high: float | None
+    relative: Interval
     reason: str | None = None
 
 
@@ -320,6 +328,7 @@ class _Arm:
             rate=self.converters / self.visitors if known else None,
             value=value,
             surplus_converters=self.surplus,
+            reason=None if known else SURPLUS if self.surplus else "Nobody was exposed to this variant yet.",
         )
 
 
@@ -335,7 +344,7 @@ def _comparison(
             absolute=Interval(None, None, None, reason),
             relative=Interval(None, None, None, reason),
             p_value=None,
-            always_valid=AlwaysValidResult(None, None, None, reason),
+            always_valid=AlwaysValidResult(None, None, None, Interval(None, None, None, reason), reason),
             bayes=BayesResult(None, None, reason),
             verdict="not_enough_data",
             reason=reason,
@@ -347,7 +356,7 @@ def _comparison(
         variant_id=variant.id,
         control_id=control.id,
         absolute=Interval(found.absolute.estimate, found.absolute.low, found.absolute.high),
-        relative=_relative(found),
+        relative=_interval(found.relative),
         p_value=found.p_value,
         always_valid=_always_valid(found),
         bayes=_bayes(found),
@@ -361,22 +370,22 @@ def _comparison(
 
 def _compared(goal: Goal, control: _Arm, treatment: _Arm, method: Method) -> Comparison | NotEnoughData:
     if control.surplus or treatment.surplus:
-        return NotEnoughData(
-            "More ids converted than visitors were exposed: the backend reports ids that the browser never did."
-        )
+        return NotEnoughData(SURPLUS)
     return compare(control.tally(), treatment.tally(), kind=goal.kind, alpha=ALPHA, method=method)
 
 
-def _relative(found: Comparison) -> Interval:
-    if isinstance(found.relative, NotEnoughData):
-        return Interval(None, None, None, found.relative.reason)
-    return Interval(found.relative.estimate, found.relative.low, found.relative.high)
+def _interval(found: FoundInterval | NotEnoughData) -> Interval:
+    if isinstance(found, NotEnoughData):
+        return Interval(None, None, None, found.reason)
+    unbounded = found.low is None or found.high is None
+    return Interval(found.estimate, found.low, found.high, UNBOUNDED if unbounded else None)
 
 
 def _always_valid(found: Comparison) -> AlwaysValidResult:
-    if isinstance(found.always_valid, NotEnoughData):
-        return AlwaysValidResult(None, None, None, found.always_valid.reason)
-    return AlwaysValidResult(found.always_valid.p_value, found.always_valid.low, found.always_valid.high)
+    valid = found.always_valid
+    if isinstance(valid, NotEnoughData):
+        return AlwaysValidResult(None, None, None, _interval(valid), valid.reason)
+    return AlwaysValidResult(valid.p_value, valid.low, valid.high, _interval(valid.relative))
 
 
 def _bayes(found: Comparison) -> BayesResult:

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from app.database import connect, open_pool
 from app.decoding import Horizon
 from app.experiments import ActiveExperiments
+from app.find_results import Replays
 from app.log_writer import LogWriter
 from app.projects import ProjectCache
 from app.settings import Settings
@@ -32,6 +33,7 @@ class Services(msgspec.Struct, frozen=True):
     worker: ProjectionWorker
     projects: ProjectCache
     active: ActiveExperiments
+    replays: Replays
 
     def changed(self, project_id: UUID) -> None:
         """Say that management facts were appended: caches are stale, projections have work."""
@@ -64,6 +66,7 @@ async def open_services(
             worker=worker,
             projects=ProjectCache(),
             active=ActiveExperiments(),
+            replays=Replays(),
         )
     finally:
         await writer.stop()

@@ -16,7 +16,7 @@ from app.commands.session import Connection, find_project, parse_id, with_databa
 from app.database import connect
 from app.demo import BASELINE, TRUE_LIFT, read_demo
 from app.export import Format, export_events, export_results
-from app.find_results import find_results, owner_of
+from app.find_results import Replays, find_results, owner_of
 from app.progress import progress
 from app.results import GoalResult, Results
 from app.settings import Settings
@@ -248,7 +248,15 @@ def _results_of(
         project_id = await owner_of(connection, experiment_id)
         if as_of is None:  # no server may be running
             await generations.catch_up_live(connection, project_id)
-        return await find_results(connection, url, project_id, experiment_id, as_of=as_of, method=method)
+        return await find_results(
+            lambda: contextlib.nullcontext(connection),
+            url,
+            Replays(),
+            project_id,
+            experiment_id,
+            as_of=as_of,
+            method=method,
+        )
 
     return work  # type: ignore[return-value]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post, route
+from litestar import Request, Response, Router, post, route
 from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +19,7 @@ from app.services import Services
 
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=30"
 PREFIX = "/api/analytics"
+READ = [HttpMethod.GET, HttpMethod.HEAD]
 _ANY_ORIGIN = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"retry-after"),
@@ -66,7 +67,7 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     return Response(msgspec.json.encode(answer), status_code=202, media_type="application/json")
 
 
-@get("/script.js", summary="The tracking script of a project", tags=["browser"])
+@route("/script.js", http_method=READ, summary="The tracking script of a project", tags=["browser"])
 async def script(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """The browser script with the running experiments inlined, so that one request decides before paint."""
     project = await _project(request, services)
@@ -79,10 +80,10 @@ async def script(request: AnyRequest, services: NamedDependency[Services]) -> Re
         count_bots=services.settings.count_bots,
     )
     headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Host"}
-    return _cacheable(request, body, "text/javascript; charset=utf-8", headers)
+    return _cacheable(request, body, "text/javascript", headers)
 
 
-@get("/experiments/active", summary="The running experiments of a project", tags=["browser"])
+@route("/experiments/active", http_method=READ, summary="The running experiments of a project", tags=["browser"])
 async def active_experiments(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Every running experiment in the documented shape."""
     project = await _project(request, services)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from app.decoding import decode_server_event, inflate
 from app.demo import PAGE, Demo, read_demo
@@ -28,17 +29,17 @@ class _Order(msgspec.Struct, rename="camel"):
 
 
 @get(PAGE, include_in_schema=False)
-async def demo_page(request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+async def demo_page(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     """A shop page with the running experiment."""
     demo = await _demo(services)
     origin = str(request.base_url).rstrip("/")
     script_url = f"{origin}/api/analytics/script.js?projectId={demo.project_id}"
     body = render_demo(str(demo.project_id), script_url)
-    return Response(body, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-store"})
+    return Response(body, media_type="text/html", headers={"Cache-Control": "no-store"})
 
 
 @post(f"{PAGE}/orders", include_in_schema=False, status_code=201)
-async def demo_order(request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+async def demo_order(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     """Report a paid order for each experiment whose assignment the page forwarded."""
     demo = await _demo(services)
     try:

@@ -49,17 +49,17 @@ async def find_results(
     method: str = "always_valid",
 ) -> Results:
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none."""
-    async with services.pool.connection() as connection:
-        return await finding.find_results(
-            connection,
-            services.database_url,
-            project_id,
-            experiment_id,
-            as_of=as_of,
-            goal=goal,
-            method=method,
-            hint=services.worker.hint,
-        )
+    return await finding.find_results(
+        services.pool.connection,
+        services.database_url,
+        services.replays,
+        project_id,
+        experiment_id,
+        as_of=as_of,
+        goal=goal,
+        method=method,
+        hint=services.worker.hint,
+    )
 
 
 async def _project_of(request: Request[Any, Any, Any], services: Services, experiment_id: UUID) -> UUID:

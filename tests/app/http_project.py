@@ -4,13 +4,11 @@ import asyncio
 import itertools
 import json
 import time
-import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from litestar.exceptions import LitestarDeprecationWarning
 
 from app.main import create_app
 from app.settings import Settings
@@ -26,12 +24,11 @@ _milliseconds = itertools.count()
 
 
 @asynccontextmanager
-async def open_client(database_url: str, settings: Settings | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def open_client(
+    database_url: str, settings: Settings | None = None, *, with_worker: bool = True
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a whole application, on the same event loop so that requests really run side by side."""
-    with warnings.catch_warnings():
-        # Pages for people still leave parameters to be inferred, which Litestar 3 will not do.
-        warnings.simplefilter("ignore", LitestarDeprecationWarning)
-        app = create_app(settings or Settings(), database_url, ADMIN_TOKEN)
+    app = create_app(settings or Settings(), database_url, ADMIN_TOKEN, with_worker=with_worker)
     async with (
         app.lifespan(),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://prooflog.test") as client,

@@ -316,7 +316,7 @@ def results_with(*goals: tuple[str, list[str]], status: str = "running", healthy
         return {
             "variantId": ids[number], "controlId": ids[0], "verdict": verdict, "reason": f"Why {verdict}.",
             "absolute": nothing, "relative": lift, "pValue": None, "alpha": 0.05, "regime": "fixed",
-            "method": None, "alwaysValid": {"pValue": None, "low": None, "high": None, "reason": "unknown"},
+            "method": None, "alwaysValid": {"pValue": None, "relative": nothing, **nothing},
             "bayes": {"chanceToBeat": None, "expectedLoss": None, "reason": "unknown"},
         }  # fmt: skip
 

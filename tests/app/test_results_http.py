@@ -1,5 +1,6 @@
 """GET /experiments/{id}/results: who saw what, who converted, and what is not known, now and as of then."""
 
+import asyncio
 import time
 import uuid
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from app import find_results
 from app.http.auth import COOKIE, session_cookie
 from tests.app.http_project import (
     ADMIN_TOKEN,
@@ -17,6 +19,8 @@ from tests.app.http_project import (
     conversion,
     event,
     impression,
+    open_client,
+    open_project,
     reasons,
 )
 from tests.app.wire_shape import wire
@@ -110,12 +114,14 @@ async def test_what_does_not_exist_is_null_and_says_why(project: HttpProject, sn
     assert found["sampleRatio"]["reason"]
     for goal in found["goals"]:
         assert [variant["rate"] for variant in goal["variants"]] == [None, None]
+        assert all(variant["reason"] for variant in goal["variants"])
         [comparison] = goal["comparisons"]
         assert comparison["verdict"] == "not_enough_data"
         assert comparison["pValue"] is None
-        for part in ("absolute", "relative", "alwaysValid", "bayes"):
-            assert comparison[part].pop("reason")
-            assert set(comparison[part].values()) == {None}
+        parts = [comparison[part] for part in ("absolute", "relative", "alwaysValid", "bayes")]
+        for part in [comparison["alwaysValid"].pop("relative"), *parts]:
+            assert part.pop("reason")
+            assert set(part.values()) == {None}
 
 
 async def test_the_results_of_a_position_never_change(project: HttpProject) -> None:
@@ -328,3 +334,31 @@ async def test_a_login_finds_no_experiment_that_does_not_exist(project: HttpProj
     for wanted in (uuid.uuid4(), "nonsense"):
         path = f"{API}/experiments/{wanted}/results"
         assert (await project.client.get(path, headers={"cookie": header})).status_code == 404
+
+
+async def test_an_experiment_that_projections_have_not_reached_is_not_called_unknown(database_url) -> None:
+    """It answers 503 with Retry-After until it is counted: 404 would say that it does not exist."""
+    async with open_client(database_url, with_worker=False) as client:
+        project = await open_project(client)
+        experiment = await project.running()
+
+        answer = await project.ask_results(experiment)
+
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["type"] == "urn:prooflog:problem:not_counted_yet"
+
+
+async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject, monkeypatch) -> None:
+    """Past moments are derived one after another; beyond the few that wait the answer is 503."""
+    monkeypatch.setattr(find_results, "REPLAYS_WAITING_MAX", 3)
+    experiment = await project.running()
+    await project.accepted(impression(experiment, 0, "v1"))
+    await project.results(experiment)
+
+    answers = await asyncio.gather(*(project.ask_results(experiment, asOf="4") for _ in range(20)))
+
+    found = [answer.status_code for answer in answers]
+    assert set(found) == {200, 503}
+    assert found.count(200) >= 3
+    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)

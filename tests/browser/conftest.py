@@ -5,8 +5,9 @@ import shutil
 import threading
 
 import pytest
-from browser_site import Handler, Server, Site, page_html
 from playwright.sync_api import BrowserContext, sync_playwright
+
+from tests.browser.browser_site import Handler, Server, Site, page_html
 
 CHROMIUM_ARGS = [
     "--headless",

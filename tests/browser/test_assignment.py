@@ -6,10 +6,10 @@ import random
 import uuid
 
 import pytest
-from browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, variant
 
 import app.script
 from domain.assignment import assign, matches_url
+from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, variant
 
 pytestmark = pytest.mark.browser
 

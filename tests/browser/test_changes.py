@@ -1,7 +1,8 @@
 """The five change types: early, lasting, bounded, undone, and under a strict security policy."""
 
 import pytest
-from browser_site import change, everybody_sees, page_html, variant
+
+from tests.browser.browser_site import change, everybody_sees, page_html, variant
 
 pytestmark = pytest.mark.browser
 

@@ -4,7 +4,8 @@ import json
 import time
 
 import pytest
-from browser_site import TRACK_PATH, everybody_sees, page_html
+
+from tests.browser.browser_site import TRACK_PATH, everybody_sees, page_html
 
 pytestmark = pytest.mark.browser
 

@@ -1,9 +1,9 @@
 """The demo shop, clicked through as a person would."""
 
 import pytest
-from browser_site import PROJECT_ID, change, experiment, variant
 
 from app.script import render_demo
+from tests.browser.browser_site import PROJECT_ID, change, experiment, variant
 
 pytestmark = pytest.mark.browser
 

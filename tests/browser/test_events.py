@@ -3,7 +3,8 @@
 import uuid
 
 import pytest
-from browser_site import EXPERIMENT_ID, change, everybody_sees, page_html
+
+from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, page_html
 
 pytestmark = pytest.mark.browser
 

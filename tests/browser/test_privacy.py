@@ -1,7 +1,8 @@
 """Who is not counted: privacy signals, automated browsers and previews."""
 
 import pytest
-from browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, variant
+
+from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, variant
 
 pytestmark = pytest.mark.browser
 

@@ -7,10 +7,10 @@ import pathlib
 import re
 
 import pytest
-from browser_site import PROJECT_ID, change, everybody_sees, experiment, page_html, variant
 
 import app.script
 from app.script import render_demo, render_script, sanitize_html
+from tests.browser.browser_site import PROJECT_ID, change, everybody_sees, experiment, page_html, variant
 
 GZIP_BYTES_MAX = 7_000
 HOSTILE = "</script><script>window.hacked=1</script>'\"`\\${window.hacked=1}<!--\u2028\u2029\x00\ud800é&"

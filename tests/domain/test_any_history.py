@@ -5,7 +5,6 @@ from itertools import pairwise
 from uuid import UUID
 
 import hypothesis
-from given_facts import ACTOR, BOLD, CREATED, NOW
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
@@ -25,6 +24,7 @@ from domain.experiment import (
 )
 from domain.refusals import Refusal
 from domain.validation import problems
+from tests.domain.given_facts import ACTOR, BOLD, CREATED, NOW
 
 NEW_IDS = tuple(UUID(int=number) for number in range(100, 120))
 GOAL = Goal(name="signups", event_type="conversion", kind="conversion", role="primary")

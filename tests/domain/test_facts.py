@@ -5,11 +5,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from given_facts import ABOUT, ACTOR, BOLD, BOLD_ID, CONTROL_ID, CREATED, NOW
 
 from domain import events
 from domain.events import decode_fact, encode_fact, fact_type
 from domain.experiment import Goal, Variant, fold
+from tests.domain.given_facts import ABOUT, ACTOR, BOLD, BOLD_ID, CONTROL_ID, CREATED, NOW
 
 GOAL = Goal(name="revenue", event_type="conversion", kind="value", value_field="amount", role="primary")
 CONTROL = Variant(id=CONTROL_ID, name="control", is_control=True, weight=0.5)

@@ -3,7 +3,18 @@
 from itertools import product
 
 import pytest
-from given_facts import (
+
+from domain import events, refusals
+from domain.experiment import (
+    FORBIDDEN_STEPS,
+    PauseExperiment,
+    ResumeExperiment,
+    StartExperiment,
+    StopExperiment,
+    decide,
+    fold,
+)
+from tests.domain.given_facts import (
     ABOUT,
     DRAFT,
     LATER,
@@ -16,17 +27,6 @@ from given_facts import (
     change,
     create,
     given,
-)
-
-from domain import events, refusals
-from domain.experiment import (
-    FORBIDDEN_STEPS,
-    PauseExperiment,
-    ResumeExperiment,
-    StartExperiment,
-    StopExperiment,
-    decide,
-    fold,
 )
 
 HISTORIES = {"draft": DRAFT, "running": RUNNING, "paused": PAUSED, "stopped": STOPPED}

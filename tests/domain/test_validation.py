@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from given_facts import BOLD, BOLD_ID, CONTROL_ID, DRAFT, RUNNING, body, change, create, given
 from msgspec import structs
 
 from domain.experiment import Goal, NewVariant, VariantPatch, ids_wanted, selectors
 from domain.refusals import FieldError
+from tests.domain.given_facts import BOLD, BOLD_ID, CONTROL_ID, DRAFT, RUNNING, body, change, create, given
 
 CONTROL = NewVariant(name="control", weight=50, is_control=True)
 OTHER = NewVariant(name="bold", weight=50)

@@ -1,7 +1,12 @@
 """What can change in a draft, what after the start, and what each change is recorded as."""
 
 import pytest
-from given_facts import (
+from msgspec import structs
+
+from domain import events, refusals
+from domain.experiment import Epoch, Goal, Variant, VariantPatch, fold
+from domain.plan import DEFAULT_GOALS
+from tests.domain.given_facts import (
     ABOUT,
     BOLD,
     BOLD_ID,
@@ -17,11 +22,6 @@ from given_facts import (
     create,
     given,
 )
-from msgspec import structs
-
-from domain import events, refusals
-from domain.experiment import Epoch, Goal, Variant, VariantPatch, fold
-from domain.plan import DEFAULT_GOALS
 
 CONTROL = Variant(id=CONTROL_ID, name="control", is_control=True, weight=50)
 BOLD_VARIANT = Variant(id=BOLD_ID, name="bold", is_control=False, weight=50, changes=(BOLD,))
