@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
-from app.results import Results
+from app.results_shape import Results
 from projections.event_log import read_head
 from projections.queries import queries
 

@@ -13,7 +13,8 @@ from app.database import connect
 from app.experiments import read_experiment
 from app.log_writer import Overloaded
 from app.problems import RETRY_AFTER_SECONDS, Problem
-from app.results import Lag, Method, Results, results_of
+from app.results import results_of
+from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at

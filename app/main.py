@@ -10,7 +10,6 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from app import problems
-from app.decoding import BODY_BYTES_MAX
 from app.http.backend import backend_router
 from app.http.browser import allow_any_origin, browser_router
 from app.http.dashboard import dashboard_router
@@ -18,6 +17,7 @@ from app.http.demo import demo_order, demo_page
 from app.http.health import healthz, metrics, readyz
 from app.http.openapi import openapi_assets, openapi_config
 from app.http.results import results
+from app.json_body import BODY_BYTES_MAX
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
 from app.services import Services, open_services

@@ -69,7 +69,7 @@ def serve(
         if settings.workers == 1:
             run_process(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
         else:
-            _supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
+            asyncio.run(_supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
     finally:
         listener.close()
         if embedded is not None:
@@ -149,7 +149,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _supervise(
+async def _supervise(
     settings: Settings,
     url: str,
     token: str,
@@ -159,18 +159,6 @@ def _supervise(
     on_ready: Callable[[str], None],
 ) -> None:
     """Several HTTP processes on one socket, and one that projects; a process that dies is started again."""
-    asyncio.run(_supervising(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
-
-
-async def _supervising(
-    settings: Settings,
-    url: str,
-    token: str,
-    listener: socket.socket,
-    *,
-    with_worker: bool,
-    on_ready: Callable[[str], None],
-) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,7 +12,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from app.database import connect, open_pool
-from app.decoding import Horizon
+from app.event_rows import Horizon
 from app.experiments import ActiveExperiments
 from app.find_results import Replays
 from app.log_writer import LogWriter

@@ -18,7 +18,7 @@ from app.demo import BASELINE, TRUE_LIFT, read_demo
 from app.export import Format, export_events, export_results
 from app.find_results import Replays, find_results, owner_of
 from app.progress import progress
-from app.results import GoalResult, Results
+from app.results_shape import GoalResult, Results
 from app.settings import Settings
 from app.simulate import Sent, Simulation, SimulationError
 from app.simulate import simulate as send_visitors

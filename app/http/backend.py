@@ -9,9 +9,10 @@ from litestar import Request, Response, Router, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.decoding import decode_server_event, inflate, not_json
+from app.decoding import decode_server_event
 from app.experiments import change_experiment, create_experiment, execute, read_experiment, read_experiments
 from app.http.auth import require_admin
+from app.json_body import inflate, not_json
 from app.problems import Problem, not_usable
 from app.projects import authenticate, create_project, rotate_key
 from app.services import Services

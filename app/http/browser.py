@@ -11,7 +11,8 @@ from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.decoding import Rejected, decode_track, inflate
+from app.decoding import Rejected, decode_track
+from app.json_body import inflate
 from app.problems import Problem
 from app.projects import Project, parse_project_id
 from app.script import render_script

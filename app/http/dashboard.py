@@ -21,7 +21,7 @@ from app.http.results import find_results
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem, ProblemBody
 from app.projects import Project, read_projects
-from app.results import Results
+from app.results_shape import Results
 from app.services import Services
 from app.templates import render, stylesheet
 from domain.experiment import Experiment

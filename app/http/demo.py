@@ -8,8 +8,9 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
-from app.decoding import decode_server_event, inflate
+from app.decoding import decode_server_event
 from app.demo import PAGE, Demo, read_demo
+from app.json_body import inflate, not_json
 from app.problems import Problem, not_usable
 from app.script import render_demo
 from app.services import Services
@@ -42,12 +43,13 @@ async def demo_page(request: Request[Any, Any, Any], services: NamedDependency[S
 async def demo_order(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     """Report a paid order for each experiment whose assignment the page forwarded."""
     demo = await _demo(services)
+    body = inflate(await request.body(), None)
     try:
-        order = msgspec.json.decode(inflate(await request.body(), None), type=_Order)
+        order = msgspec.json.decode(body, type=_Order)
     except msgspec.ValidationError as error:
         raise not_usable(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(400, "not_json", f"the body is not JSON: {error}") from None
+        raise not_json(body, error) from None
     now = datetime.now(UTC)
     project = await services.projects.get(services.pool, demo.project_id)
     assignments: list[_Assignment | None] = [*order.assignments[:ASSIGNMENTS_MAX]]

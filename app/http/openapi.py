@@ -14,7 +14,7 @@ from litestar.static_files import create_static_files_router
 from app.http.backend import EventAnswer, NewProject, NewProjectAnswer, RotatedKey
 from app.http.browser import Accepted
 from app.problems import ProblemBody
-from app.results import Results
+from app.results_shape import Results
 from domain.events import ServerEventRequest, TrackEvent
 from domain.experiment import Experiment, ExperimentPatch, NewExperiment
 

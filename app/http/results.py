@@ -13,7 +13,7 @@ from app.find_results import owner_of
 from app.http.auth import COOKIE, logged_in
 from app.http.backend import parse_experiment_id
 from app.projects import authenticate
-from app.results import Results
+from app.results_shape import Results
 from app.services import Services
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from app.results import ComparisonResult, GoalResult
+from app.results_shape import ComparisonResult, GoalResult
 
 WIDTH = 220
 _MARGIN = 10

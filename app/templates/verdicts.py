@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from app.results import ComparisonResult, GoalResult, Results
+from app.results_shape import ComparisonResult, GoalResult, Results
 from app.templates import numbers
 
 Tone = Literal["better", "worse", "open", "warning"]

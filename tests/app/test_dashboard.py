@@ -12,7 +12,7 @@ from app.http import dashboard as pages
 from app.http.auth import COOKIE
 from app.http.dashboard import own_path
 from app.log_writer import Unavailable
-from app.results import Results
+from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.intervals import WIDTH, interval_bars
 from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, impression, open_project

@@ -240,3 +240,16 @@ async def server_rows(connection: psycopg.AsyncConnection) -> list[dict[str, Any
     cursor = await connection.execute(f"select {names} from event_log where source = 'server' order by position")
     columns = [column.name for column in cursor.description or ()]
     return [dict(zip(columns, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def test_a_backend_may_expose_a_visitor_too(project: HttpProject) -> None:
+    """An experiment_impression from a server counts, its ids beside the event or inside its properties."""
+    experiment = await project.running()
+    ids = {"experimentId": experiment["id"], "variantId": experiment["variants"][1]["id"]}
+    seen = {"eventType": "experiment_impression", "eventName": "assigned"}
+    await project.server_event({**seen, **ids, "visitor": {"id": "ann"}})
+    await project.server_event({**seen, "properties": ids, "visitor": {"id": "bob"}})
+
+    found = await project.results(experiment)
+
+    assert [variant["visitors"] for variant in found["variants"]] == [0, 2]

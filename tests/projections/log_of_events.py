@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from app.decoding import Horizon, decode_track
+from app.decoding import decode_track
+from app.event_rows import Horizon
 from domain.events import ExperimentCreated, ExperimentStarted, ExperimentStopped, Fact, VariantWeightsChanged
 from domain.experiment import Goal, Variant
 from projections.event_log import NewEvent, append, append_facts, encode_row

@@ -1,0 +1,217 @@
+"""Rows of the log from decoded events: their ids, their times, what they name."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.events import ServerEventRequest, TrackEvent
+from projections.event_log import IdempotencyKey, NewEvent, encode_row
+
+# Named in the log when an event names an experiment or variant that cannot exist.
+NO_SUCH_ID = UUID(int=0)
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_NUL_REASON = "holds a NUL character, which cannot be stored"
+
+
+class Horizon(NamedTuple):
+    """How old and how far ahead an event's time may be; outside, the event is refused."""
+
+    past: timedelta
+    future: timedelta
+
+
+class RefusedEvent(Exception):  # noqa: N818  (an answer, not a defect)
+    """One event that cannot be accepted; the message is the reason."""
+
+
+class _Attribution(msgspec.Struct, rename="camel"):
+    experiment_id: msgspec.Raw = msgspec.Raw()
+    variant_id: msgspec.Raw = msgspec.Raw()
+
+
+_decode_attribution = msgspec.json.Decoder(_Attribution).decode
+
+
+def browser_row(project_id: UUID, event: TrackEvent, now: datetime, horizon: Horizon) -> NewEvent:
+    """A browser event ready to append; RefusedEvent says why not."""
+    occurred_at = _from_millis(event.timestamp, now, horizon)
+    data = _object(event.event_data, "eventData")
+    experiment_id, variant_id = _named_in(data)
+    event_id = browser_event_id(project_id, event)
+    row = encode_row(
+        occurred_at=occurred_at,
+        event_id=event_id,
+        source="browser",
+        event_type=event.event_type,
+        event_name=event.event_name,
+        experiment_id=experiment_id,
+        variant_id=variant_id,
+        visitor_id=event.visitor_id,
+        session_id=event.session_id,
+        pathname=event.pathname,
+        full_url=event.full_url,
+        referrer=event.referrer,
+        utm=msgspec.json.encode(event.utm) if event.utm is not None else None,
+        event_data=data,
+    )
+    return NewEvent(event_id, row)
+
+
+def server_row(
+    request: ServerEventRequest,
+    body: bytes,
+    now: datetime,
+    horizon: Horizon,
+    hash_address: Callable[[str], str],
+) -> NewEvent:
+    """A server event ready to append; `body` is what it was decoded from; RefusedEvent says why not."""
+    if b"\\u0000" in body and _NUL.search(body):
+        raise RefusedEvent(f"event {_NUL_REASON}")
+    occurred_at = now if request.timestamp is None else _from_iso(request.timestamp, now, horizon)
+    properties = _object(request.properties, "properties")
+    data = properties if properties is not None else _object(request.event_data, "eventData")
+    experiment_id, variant_id = _id(request.experiment_id), _id(request.variant_id)
+    if request.event_type == "experiment_impression" and experiment_id is None and variant_id is None:
+        experiment_id, variant_id = _named_in(data)  # where the documented impression carries them
+    visitor = request.visitor
+    context = {
+        name: value
+        for name, value in (
+            ("userAgent", visitor.user_agent if visitor else None),
+            ("addressHash", hash_address(visitor.ip) if visitor and visitor.ip else None),
+        )
+        if value is not None
+    }
+    event_id = new_event_id(now)
+    row = encode_row(
+        occurred_at=occurred_at,
+        event_id=event_id,
+        source="server",
+        event_type=request.event_type,
+        event_name=request.event_name,
+        experiment_id=experiment_id,
+        variant_id=variant_id,
+        visitor_id=(visitor.id or None) if visitor else None,
+        pathname=request.page,
+        event_data=data,
+        context=msgspec.json.encode(context) if context else None,
+    )
+    return NewEvent(event_id, row, _idempotency(request.idempotency_key, body))
+
+
+def new_event_id(now: datetime) -> bytes:
+    """A fresh time-ordered id (UUID version 7)."""
+    millis = (now - _UNIX_EPOCH) // timedelta(milliseconds=1)
+    return _time_ordered(millis, secrets.token_bytes(10), version=7)
+
+
+def browser_event_id(project_id: UUID, event: TrackEvent) -> bytes:
+    """The id that follows from the documented dedupe key (UUID version 8).
+
+    Equal exactly when visitorId, timestamp, eventType and pathname are equal: the time at the
+    front keeps the ledger's index local, 74 bits of hash tell apart what shares a millisecond.
+    """
+    timestamp = event.timestamp
+    if isinstance(timestamp, float) and timestamp.is_integer():
+        timestamp = int(timestamp)
+    key = f"{timestamp!r}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}"
+    digest = hashlib.blake2b(key.encode(), digest_size=10, key=project_id.bytes).digest()
+    return _time_ordered(int(timestamp), digest, version=8)
+
+
+def _time_ordered(millis: int, tail: bytes, *, version: int) -> bytes:
+    high = (version << 4) | (tail[0] & 0x0F)
+    variant = 0x80 | (tail[2] & 0x3F)
+    return millis.to_bytes(6, "big") + bytes((high, tail[1], variant)) + tail[3:]
+
+
+def refuse_nul(event: TrackEvent) -> None:
+    """Refuse a browser event that holds a NUL character anywhere."""
+    if _NUL.search(msgspec.json.encode(event)):
+        raise RefusedEvent(_NUL_REASON)
+
+
+def _idempotency(key: str | None, body: bytes) -> IdempotencyKey | None:
+    if key is None:
+        return None
+    try:
+        # Equal bodies may differ in the order of their keys and in white space.
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except (msgspec.DecodeError, RecursionError):
+        canonical = body  # a number that no float holds, or deep nesting, which the log keeps as text
+    return IdempotencyKey(
+        hashlib.blake2b(key.encode(), digest_size=16).digest(),
+        hashlib.blake2b(canonical, digest_size=16).digest(),
+    )
+
+
+def _from_millis(timestamp: float, now: datetime, horizon: Horizon) -> datetime:
+    try:
+        age_ms = (now - _UNIX_EPOCH) / timedelta(milliseconds=1) - timestamp
+    except OverflowError:
+        raise RefusedEvent("timestamp is not a time of this calendar") from None
+    _check_horizon(age_ms, horizon)
+    return _UNIX_EPOCH + timedelta(milliseconds=timestamp)
+
+
+def _from_iso(text: str, now: datetime, horizon: Horizon) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedEvent("timestamp is not an ISO 8601 time") from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    try:
+        time = time.astimezone(UTC)
+    except OverflowError:
+        raise RefusedEvent("timestamp is not a time of this calendar") from None
+    _check_horizon((now - time) / timedelta(milliseconds=1), horizon)
+    return time
+
+
+def _check_horizon(age_ms: float, horizon: Horizon) -> None:
+    # A clamped time would differ between retries and defeat dedupe, so it is refused.
+    if age_ms > horizon.past / timedelta(milliseconds=1):
+        raise RefusedEvent(f"timestamp is more than {horizon.past / timedelta(days=1):g} days old")
+    if -age_ms > horizon.future / timedelta(milliseconds=1):
+        raise RefusedEvent(f"timestamp is more than {horizon.future / timedelta(days=1):g} days ahead")
+
+
+def _object(raw: msgspec.Raw, name: str) -> bytes | None:
+    data = bytes(raw)
+    if not data or data == b"null":
+        return None
+    if data[:1] != b"{":
+        raise RefusedEvent(f"{name} is not an object")
+    return data
+
+
+def _named_in(data: bytes | None) -> tuple[UUID | None, UUID | None]:
+    if data is None or not (b"experimentId" in data or b"variantId" in data or b"\\u" in data):
+        return None, None  # the ordinary case: nothing to decode
+    named = _decode_attribution(data)
+    return _raw_id(named.experiment_id), _raw_id(named.variant_id)
+
+
+def _raw_id(raw: msgspec.Raw) -> UUID | None:
+    text = bytes(raw)
+    if not text or text == b"null":
+        return None
+    return _id(msgspec.json.decode(text, type=str)) if text[:1] == b'"' else NO_SUCH_ID
+
+
+def _id(text: str | None) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        return NO_SUCH_ID
