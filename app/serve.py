@@ -15,6 +15,7 @@ from typing import Any
 import click
 import psycopg
 import uvicorn
+from litestar import Litestar
 
 from app.database import connect, database_url, prepare_database
 from app.main import create_app
@@ -67,7 +68,7 @@ def serve(
         asyncio.run(make_ready(url))
         token = admin_token(settings)
         if settings.workers == 1:
-            run_process(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready)
+            run_process(create_app(settings, url, token, with_worker=with_worker), listener, on_ready)
         else:
             asyncio.run(_supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
     finally:
@@ -76,17 +77,8 @@ def serve(
             embedded.close()
 
 
-def run_process(
-    settings: Settings,
-    url: str,
-    token: str,
-    listener: socket.socket,
-    *,
-    with_worker: bool,
-    on_ready: Callable[[str], None] | None = None,
-) -> None:
+def run_process(app: Litestar, listener: socket.socket, on_ready: Callable[[str], None] | None = None) -> None:
     """One HTTP process on a socket that is already bound."""
-    app = create_app(settings, url, token, with_worker=with_worker)
     server = _Server(
         uvicorn.Config(
             app,

@@ -100,6 +100,11 @@ async def append(
     return Appended(fresh, known, new_heads)
 
 
+def binary_rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> bytes:
+    """A whole binary COPY of rows at consecutive positions."""
+    return b"".join((_COPY_HEADER, *_rows(project_id, first_position, received, rows), _COPY_TRAILER))
+
+
 async def append_facts(
     connection: AsyncConnection[Any], project_id: UUID, facts: Sequence[Fact], now: datetime
 ) -> Head:
@@ -285,7 +290,7 @@ async def _claim(
     raise RuntimeError(f"could not claim positions of project {project_id}")
 
 
-def _rows(project_id: UUID, first_position: int, received: datetime, rows: list[bytes]) -> Iterable[bytes]:
+def _rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> Iterable[bytes]:
     start = struct.pack(">h", _ROW_FIELDS) + _SIXTEEN + project_id.bytes
     time = _EIGHT_BYTES.pack(8, (received - _POSTGRES_EPOCH) // _MICROSECOND)
     pack = _EIGHT_BYTES.pack

@@ -12,6 +12,7 @@ import psycopg
 from app.commands.session import Connection, with_database
 from app.database import database_url, prepare_database
 from app.demo import BASELINE, TRUE_LIFT, VISITORS, Demo, ensure_demo
+from app.main import create_app
 from app.serve import admin_token, run_process, run_worker
 from app.serve import serve as serve_forever
 from app.settings import Settings
@@ -57,7 +58,7 @@ def process(settings: Settings, descriptor: int) -> None:
     """One HTTP process of several, on a socket inherited from `serve`."""
     listener = socket.socket(fileno=descriptor)
     url = os.environ["PROOFLOG_DATABASE_URL"]
-    run_process(settings, url, admin_token(settings), listener, with_worker=False)
+    run_process(create_app(settings, url, admin_token(settings), with_worker=False), listener)
 
 
 @click.command()

@@ -1,0 +1,153 @@
+"""Measures the write path and the projections against PostgreSQL's own ceiling, in one run.
+
+    python -m bench [--events N] [--json FILE]
+
+Every figure is a ratio or stands beside its ceiling: machines differ and are shared.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL
+
+from app.database import EmbeddedPostgres, connect, prepare_database
+from app.decoding import decode_track
+from app.event_rows import Horizon
+from bench.load import bodies, send
+from bench.server import Server, started_server
+from projections.event_log import binary_rows
+
+HORIZON = Horizon(timedelta(days=30), timedelta(days=1))
+CONNECTIONS_BATCH = 16
+CONNECTIONS_SINGLE = 32
+
+
+class Figure:
+    """One line of the table."""
+
+    def __init__(self, name: str, value: float, unit: str, bar: str = "") -> None:
+        """A value with its unit, and the bar it should reach."""
+        self.name, self.value, self.unit, self.bar = name, value, unit, bar
+
+    def line(self) -> str:
+        """The figure as a row."""
+        return f"{self.name:58} {self.value:>14,.3f} {self.unit:10} {self.bar}"
+
+
+async def measure(url: str, events: int) -> list[Figure]:
+    """All figures, in order."""
+    await prepare_database(url)
+    figures: list[Figure] = []
+    copy_rate = await _copy_ceiling(url, events)
+    figures.append(Figure("raw COPY", copy_rate, "events/s"))
+    with started_server(url) as server:
+        figures += await _http(url, server, events, copy_rate)
+    figures += await _disk(url)
+    return figures
+
+
+async def _copy_ceiling(url: str, events: int) -> float:
+    """Rows of the same events into a table with the same key, one COPY."""
+    project_id = uuid.uuid4()
+    now = datetime.now(UTC)
+    rows = [
+        event.row
+        for body in bodies(project_id, events // 50, 50, seed=1)
+        for event in decode_track(body, now, HORIZON).events
+    ]
+    data = binary_rows(project_id, 1, now, rows)
+    async with await connect(url) as connection:
+        await connection.execute("create table copy_ceiling (like event_log)")
+        await connection.execute("alter table copy_ceiling add primary key (project_id, position)")
+        began = time.perf_counter()
+        async with (
+            connection.cursor() as cursor,
+            cursor.copy("copy copy_ceiling from stdin (format binary)") as copy,
+        ):
+            await copy.write(data)
+        seconds = time.perf_counter() - began
+        await connection.execute("drop table copy_ceiling")
+        await connection.execute("checkpoint")
+    return len(rows) / seconds
+
+
+async def _http(url: str, server: Server, events: int, copy_rate: float) -> list[Figure]:
+    project_id = await _project(url)
+    fresh = bodies(project_id, events // 50, 50, seed=2)
+    batch = await send(server.port, "/api/analytics/track", fresh, connections=CONNECTIONS_BATCH)
+    cpu = server.cpu_seconds()
+    again = await send(server.port, "/api/analytics/track", fresh, connections=CONNECTIONS_BATCH)
+    empty = await send(server.port, "/empty", [b""] * (events // 10), connections=CONNECTIONS_SINGLE)
+    ones = bodies(project_id, events // 10, 1, seed=3)
+    single = await send(server.port, "/api/analytics/track", ones, connections=CONNECTIONS_SINGLE)
+    half = bodies(project_id, max(50, int(batch.per_second * 3)), 50, seed=4)
+    calm = await send(server.port, "/api/analytics/track", half, connections=64, rate=batch.per_second / 2)
+    rate = batch.per_second * 50
+    return [
+        Figure("HTTP, 50 events a request", rate, "events/s"),
+        Figure("  as a share of COPY", rate / copy_rate, "", "bar 0.25, aim 0.4"),
+        Figure("HTTP, 1 event a request", single.per_second, "requests/s"),
+        Figure("  empty 202 of the same server", empty.per_second, "requests/s"),
+        Figure("  as a share of that", single.per_second / empty.per_second, "", "bar 0.5, aim 0.75"),
+        Figure("latency p99 at half the batch load", calm.latency_ms_p99, "ms", "bar 50, aim 20"),
+        Figure("duplicates against fresh", again.per_second / batch.per_second, "times", "bar 1.5, aim 3"),
+        Figure("server CPU per event, batches", cpu / (batch.requests * 50) * 1e6, "us"),
+        Figure("memory of the server", server.memory_mb(), "MB", "bar 300, aim 150"),
+    ]
+
+
+async def _disk(url: str) -> list[Figure]:
+    async with await connect(url) as connection:
+        row = await (
+            await connection.execute(
+                "select (select count(*) from event_log), sum(pg_total_relation_size(c.oid))"
+                " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+                " where n.nspname = 'public' and c.relname in ('event_log', 'event_ledger', 'log_batch')"
+            )
+        ).fetchone()
+    return [Figure("disk, indexes included", float(row[1]) / row[0], "B/event", "bar 500, aim 300")] if row else []
+
+
+async def _project(url: str) -> uuid.UUID:
+    project_id = uuid.uuid4()
+    async with await connect(url) as connection:
+        await connection.execute(
+            SQL("insert into project values (%s, 'bench', '{{}}', ''::bytea, now())").format(), (project_id,)
+        )
+    return project_id
+
+
+def main() -> None:
+    """Print the table; write JSON when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=100_000, help="events of each batch measurement")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--url", help="a database of its own; default: an embedded one in a temporary folder")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="prooflog-bench-") as directory:
+        embedded = None if chosen.url else EmbeddedPostgres(Path(directory))
+        url: str = chosen.url or embedded.url  # type: ignore[union-attr]
+        try:
+            figures = asyncio.run(measure(url, chosen.events))
+        finally:
+            if embedded is not None:
+                embedded.close()
+    print("\n".join(figure.line() for figure in figures))
+    if chosen.json:
+        found: list[dict[str, Any]] = [vars(figure) for figure in figures]
+        chosen.json.write_text(
+            json.dumps({"python": sys.version, "psycopg": psycopg.__version__, "figures": found})
+        )
+
+
+if __name__ == "__main__":
+    main()
