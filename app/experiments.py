@@ -1,5 +1,6 @@
 """Experiments: commands decided against the present state, their facts appended with it in one commit."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -42,14 +43,16 @@ async def create_experiment(
     connection: AsyncConnection[Any], project_id: UUID, body: NewExperiment, *, actor: str
 ) -> Experiment:
     """A new draft; raises InvalidExperiment with everything that is wrong with it."""
-    body = _sanitized(body)
+    # Both can take a while for large bodies, and hold up nobody in a thread.
+    body = await asyncio.to_thread(_sanitized, body)
+    problems = await asyncio.to_thread(_selector_problems, body)
     command = CreateExperiment(
         experiment_id=uuid4(),
         variant_ids=tuple(uuid4() for _ in body.variants),
         body=body,
         at=datetime.now(UTC),
         actor=actor,
-        problems=_selector_problems(body),
+        problems=problems,
     )
     return await execute(connection, project_id, command.experiment_id, lambda _now: command)
 
@@ -63,9 +66,9 @@ async def change_experiment(
     actor: str,
 ) -> Experiment:
     """Change what the patch sets; a started experiment keeps its variants, goals and page."""
-    patch = _sanitized(patch)
+    patch = await asyncio.to_thread(_sanitized, patch)
     new_ids = tuple(uuid4() for _ in range(ids_wanted(patch)))
-    problems = _selector_problems(patch)
+    problems = await asyncio.to_thread(_selector_problems, patch)
 
     def command(now: datetime) -> ChangeExperiment:
         return ChangeExperiment(patch=patch, at=now, actor=actor, new_ids=new_ids, problems=problems)

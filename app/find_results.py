@@ -26,6 +26,7 @@ FRESHNESS_WAIT_SECONDS = 0.3
 FRESHNESS_EVENTS_MAX = 20_000
 _POLL_SECONDS = 0.01
 REPLAYS_WAITING_MAX = 8
+SETTLED_AFTER_SECONDS = 2.0
 
 Connection = psycopg.AsyncConnection[Any]
 OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
@@ -70,16 +71,17 @@ async def find_results(
     """
     if method not in get_args(Method):
         raise _bad_query("method", "is neither always_valid nor fixed")
+    moment = None if as_of is None else await _settled(as_of)
     async with open_connection() as connection:
-        if as_of is None:
+        if moment is None:
             hint({project_id})
             await _await_projections(connection, project_id)
-        position = None if as_of is None else await _position(connection, project_id, as_of)
+        position = None if moment is None else await _position(connection, project_id, moment)
         snapshot = await read_live(connection, project_id, experiment_id)
         lag = Lag(0, 0.0)
         if position is None:
             lag = await _lag(connection, project_id, snapshot.position if snapshot else 0)
-        if snapshot is None and as_of is None:
+        if snapshot is None and moment is None:
             await _refuse_not_counted(connection, project_id, experiment_id)
     if position is not None and (snapshot is None or snapshot.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
@@ -132,19 +134,36 @@ async def _lag(connection: Connection, project_id: UUID, position: int) -> Lag:
     return Lag(events, round(max(0.0, waiting), 3))
 
 
-async def _position(connection: Connection, project_id: UUID, as_of: str) -> int:
+async def _settled(as_of: str) -> int | datetime:
+    """A position or a past time that no commit can change any more."""
     text = as_of.strip()
     if text.isascii() and text.isdigit() and len(text) < 19:  # noqa: PLR2004  (a position is a 64-bit number)
-        position = int(text)
-        if position >= (await read_head(connection, project_id)).next_position:
-            raise _bad_query("asOf", "is beyond the end of the log")
-        return position
+        return int(text)
+    time = _parse_time(text)
+    age_seconds = (datetime.now(UTC) - time).total_seconds()
+    if age_seconds < -SETTLED_AFTER_SECONDS:
+        raise _bad_query("asOf", "lies in the future")
+    # What is being committed now may carry a time just before it: wait until that is over, so that the
+    # same question has the same answer later.
+    await asyncio.sleep(max(0.0, SETTLED_AFTER_SECONDS - age_seconds))
+    return time
+
+
+async def _position(connection: Connection, project_id: UUID, moment: int | datetime) -> int:
+    if isinstance(moment, datetime):
+        return await position_at(connection, project_id, moment)
+    if moment >= (await read_head(connection, project_id)).next_position:
+        raise _bad_query("asOf", "is beyond the end of the log")
+    return moment
+
+
+def _parse_time(text: str) -> datetime:
     try:
         # A plus sign in a query arrives as a space.
         time = datetime.fromisoformat(text.replace(" ", "+") if text.count(":") > 1 else text)
     except ValueError:
         raise _bad_query("asOf", "is neither an ISO 8601 time nor a position of the log") from None
-    return await position_at(connection, project_id, time if time.tzinfo else time.replace(tzinfo=UTC))
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _bad_query(path: str, reason: str) -> Problem:

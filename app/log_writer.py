@@ -191,7 +191,7 @@ class LogWriter:
             try:
                 connection = await self._open()
                 async with connection.transaction():
-                    appended = await append(connection, batches, self._heads, self._now())
+                    appended = await append(connection, batches, self._heads, self._now)
                 break
             except _POISON:
                 raise

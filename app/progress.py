@@ -23,15 +23,16 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         return
     began = time.monotonic()
     last = began
+    finished = False
 
     def line(done: int) -> None:
-        nonlocal last
+        nonlocal last, finished
         now = time.monotonic()
-        if done < total and now - last < LINE_EVERY_SECONDS:
+        if finished or (done < total and now - last < LINE_EVERY_SECONDS):
             return
-        last = now
+        last, finished = now, done >= total
         rate = done / max(1e-9, now - began)
-        left = (total - done) / rate if rate else 0.0
+        left = max(0, total - done) / rate if rate else 0.0
         click.echo(f"{title}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left", err=True)
 
     yield line

@@ -115,6 +115,8 @@ async def rotate_key(connection: AsyncConnection[Any], project_id: UUID, *, acto
     valid_until = now + GRACE
     async with connection.transaction():
         parameters = {"project_id": project_id, "valid_until": valid_until}
+        # A rotation that waited must see the key that the other one issued, to let it expire.
+        await connection.execute(queries("projects")["lock_project"], parameters)
         await connection.execute(queries("projects")["expire_keys"], parameters)
         secret_key, issued = await _issue_key(connection, project_id, now, actor)
         expiring = SecretKeysExpiring(at=now, actor=actor, valid_until=valid_until)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -112,6 +113,16 @@ async def run_worker(url: str) -> None:
     await worker.run()
 
 
+def end_with_parent(descriptor: int) -> None:
+    """Stop this process, as by SIGTERM, once the other end of a pipe is closed."""
+
+    def wait() -> None:
+        os.read(descriptor, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True, name="parent watch").start()
+
+
 def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
@@ -160,21 +171,24 @@ async def _supervise(
         "PROOFLOG_DATABASE_URL": url,
         "PROOFLOG_ADMIN_TOKEN": token,
     }
-    command = [sys.executable, "-m", "app", "process", "--socket", str(listener.fileno())]
+    # Children hold the other end: when this process goes, however it goes, they read its end and stop.
+    alive, _mine = os.pipe()
+    alone = ["--parent", str(alive)]
+    command = [sys.executable, "-m", "app", "process", "--socket", str(listener.fileno()), *alone]
     commands = [command] * settings.workers
     if with_worker:
-        commands.append([sys.executable, "-m", "app", "worker"])
+        commands.append([sys.executable, "-m", "app", "worker", *alone])
     async with asyncio.TaskGroup() as group:
         for arguments in commands:
-            group.create_task(_keep_alive(arguments, environment, listener.fileno(), stopping))
+            group.create_task(_keep_alive(arguments, environment, (listener.fileno(), alive), stopping))
         on_ready(address_of(listener))
 
 
 async def _keep_alive(
-    arguments: list[str], environment: dict[str, str], descriptor: int, stopping: asyncio.Event
+    arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...], stopping: asyncio.Event
 ) -> None:
     while not stopping.is_set():
-        async with _child(arguments, environment, descriptor) as child:
+        async with _child(arguments, environment, descriptors) as child:
             ended = asyncio.create_task(child.wait())
             stopped = asyncio.create_task(stopping.wait())
             await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,10 +200,10 @@ async def _keep_alive(
 
 @asynccontextmanager
 async def _child(
-    arguments: list[str], environment: dict[str, str], descriptor: int
+    arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     child = await asyncio.create_subprocess_exec(
-        *arguments, env=environment, pass_fds=[descriptor], stdin=subprocess.DEVNULL, start_new_session=True
+        *arguments, env=environment, pass_fds=descriptors, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield child

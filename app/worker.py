@@ -54,6 +54,9 @@ class ProjectionWorker:
                 if self._stopping:
                     return
                 _log.warning("the worker lost its database (%s); trying again", error)
+            except Exception:  # noqa: BLE001  (a defect must not end projections without a word)
+                _log.exception("the worker failed; trying again")
+            if not self._stopping:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_SECONDS_MAX)
 
@@ -71,13 +74,15 @@ class ProjectionWorker:
         """Take one step in each project that lags; whether there was any."""
         worked = False
         schema = await live_schema(connection)
-        for project_id, _, _ in await lagging(connection):
+        for project_id in await lagging(connection):
             if self._stopping:
                 break
             try:
                 await catch_up(connection, project_id, schema, events_max=STEP_EVENTS_MAX)
                 worked = True
                 self._broken.discard(project_id)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+                return True  # a rebuild has flipped: begin again with its tables
             except (LogGapError, psycopg.DataError) as error:  # one project stands still, the others go on
                 if project_id not in self._broken:
                     _log.critical("projections of project %s stand still: %s", project_id, error)

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.sql import SQL
 
 from app.database import EmbeddedPostgres, connect, prepare_database
-from app.decoding import decode_track
+from app.decoding import decode_with_care
 from app.event_rows import Horizon
 from bench.load import bodies, send
 from bench.server import Server, started_server
@@ -62,7 +62,7 @@ async def _copy_ceiling(url: str, events: int) -> float:
     rows = [
         event.row
         for body in bodies(project_id, events // 50, 50, seed=1)
-        for event in decode_track(body, now, HORIZON).events
+        for event in decode_with_care(body, now, HORIZON).events
     ]
     data = binary_rows(project_id, 1, now, rows)
     async with await connect(url) as connection:

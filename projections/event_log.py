@@ -6,7 +6,7 @@ positions, COPY writes the rows. The caller commits; nothing is acknowledged bef
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid4
@@ -25,6 +25,8 @@ _COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _SIXTEEN = struct.pack(">i", 16)
 _ROW_FIELDS = 18
+# All but project, position and time, which the digest takes in by themselves.
+ROW_FIELDS_HASHED = _ROW_FIELDS - 3
 _UUID_OID = 2950
 _UUID_ARRAY_OID = 2951
 _FENCE_TRIES_MAX = 1_000
@@ -75,7 +77,7 @@ async def append(
     connection: AsyncConnection[Any],
     batches: Mapping[UUID, Sequence[NewEvent]],
     heads: dict[UUID, Head],
-    now: datetime,
+    clock: Callable[[], datetime],
 ) -> Appended:
     """Write the events that are new, in order, inside the caller's transaction.
 
@@ -91,7 +93,7 @@ async def append(
         if not new:
             continue
         head = heads.get(project_id) or await read_head(connection, project_id)
-        claimed = await _claim(connection, project_id, head, new, now)
+        claimed = await _claim(connection, project_id, head, new, clock)
         rows.extend(_rows(project_id, claimed.next_position - len(new), claimed.received_at, new))
         new_heads[project_id] = claimed
     if rows:
@@ -110,7 +112,7 @@ async def append_facts(
 ) -> Head:
     """Append management facts inside the caller's transaction; where the log ends after them."""
     events = [_fact_event(fact) for fact in facts]
-    appended = await append(connection, {project_id: events}, {}, now)
+    appended = await append(connection, {project_id: events}, {}, lambda: max(now, datetime.now(UTC)))
     return appended.heads[project_id]
 
 
@@ -274,10 +276,15 @@ async def _known_keys(
 
 
 async def _claim(
-    connection: AsyncConnection[Any], project_id: UUID, head: Head, rows: list[bytes], now: datetime
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    head: Head,
+    rows: list[bytes],
+    clock: Callable[[], datetime],
 ) -> Head:
     for _ in range(_FENCE_TRIES_MAX):
-        received = max(now, head.received_at)  # never backwards within a project, whatever the clocks say
+        # Read late, so that little time passes before it is visible; never backwards within a project.
+        received = max(clock(), head.received_at)
         digest = chain_digest(head.digest, project_id, head.next_position, received, rows)
         cursor = await connection.execute(
             queries("event_log")["insert_batch"],

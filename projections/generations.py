@@ -3,16 +3,18 @@
 A rebuild fills a new generation beside the live one, compares both at an equal position and flips.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from projections.catch_up import (
     TEMPORARY,
+    LogGapError,
     Progress,
     catch_up,
     create_staging,
@@ -25,6 +27,12 @@ from projections.event_log import read_head
 from projections.queries import queries
 
 _GENERATION_LOCK = 7_306_087_156
+FLIP_TRIES = 5
+_Answer = TypeVar("_Answer")
+
+
+class RebuildRunningError(Exception):
+    """Two rebuilds at once would only wait for each other."""
 
 
 class Difference(NamedTuple):
@@ -67,17 +75,39 @@ async def ensure_live(connection: AsyncConnection[Any]) -> None:
             await _create(connection, "live")
 
 
+async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """What `read` finds in one snapshot of the live generation; tried again when a rebuild flips meanwhile."""
+    tries_left = FLIP_TRIES
+    while True:
+        tries_left -= 1
+        try:
+            async with connection.transaction():
+                await connection.execute("set transaction isolation level repeatable read")
+                await use_schema(connection, await live_schema(connection))
+                return await read()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+            if not tries_left:
+                raise
+
+
 async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
     """Every project's lag in the live generation."""
-    async with connection.transaction():
-        await use_schema(connection, await live_schema(connection))
+
+    async def read() -> list[ProjectStatus]:
         cursor = await connection.execute(queries("catch_up")["status"])
         return [ProjectStatus(*row) for row in await cursor.fetchall()]
 
+    return await read_from_live(connection, read)
 
-async def lagging(connection: AsyncConnection[Any]) -> list[tuple[UUID, int, int]]:
-    """Projects that have something to catch up: id, checkpoint, end of log."""
-    return await _lagging(connection, await live_schema(connection))
+
+async def lagging(connection: AsyncConnection[Any]) -> list[UUID]:
+    """Projects that have something to catch up."""
+
+    async def read() -> list[UUID]:
+        cursor = await connection.execute(queries("catch_up")["lagging"])
+        return [project_id for project_id, _, _ in await cursor.fetchall()]
+
+    return await read_from_live(connection, read)
 
 
 async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID) -> None:
@@ -96,17 +126,41 @@ async def rebuild(
 
     `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip.
     """
-    old = await live_schema(builder)
-    async with builder.transaction():
-        generation = await _create(builder, "building")
-    new = schema_of(generation)
+    if not await _lock_rebuilds(keeper):
+        raise RebuildRunningError("another rebuild is at work on this database")
+    try:
+        await _drop_abandoned(keeper)
+        old = await live_schema(builder)
+        async with builder.transaction():
+            generation = await _create(builder, "building")
+        await _fill(builder, old, schema_of(generation), on_progress)
+        differences = await _flip(builder, keeper, old, generation, on_progress)
+        await _drop_abandoned(keeper)
+    finally:
+        await keeper.execute("select pg_advisory_unlock(%s)", (_GENERATION_LOCK,))
+    return differences
+
+
+async def _fill(
+    builder: AsyncConnection[Any], old: str, new: str, on_progress: Callable[[UUID, Progress], None]
+) -> None:
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
             await _catch_up_to(builder, project_id, new, position, on_progress)
+
+
+async def _flip(
+    builder: AsyncConnection[Any],
+    keeper: AsyncConnection[Any],
+    old: str,
+    generation: int,
+    on_progress: Callable[[UUID, Progress], None],
+) -> list[Difference]:
+    """Hold the live generation still, bring the new one to the same positions, compare, make it live."""
+    new = schema_of(generation)
     async with keeper.transaction():
-        await use_schema(keeper, old)
-        rows = await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
+        rows = await _hold_still(keeper, old)
         for project_id, position in rows:
             await _catch_up_to(builder, project_id, new, position, on_progress)
         differences = [found for project_id, _ in rows for found in await compare(builder, project_id, old, new)]
@@ -114,8 +168,33 @@ async def rebuild(
             await _catch_up_to(builder, project_id, new, head, on_progress)
         await keeper.execute(queries("catch_up")["retire_live"])
         await keeper.execute(queries("catch_up")["make_live"], {"generation": generation})
-    await keeper.execute(SQL("drop schema if exists {} cascade").format(Identifier(old)))
     return differences
+
+
+async def _hold_still(keeper: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int]]:
+    # The builder works while this transaction waits, for as long as it takes.
+    await keeper.execute("set local idle_in_transaction_session_timeout = 0")
+    await use_schema(keeper, schema)
+    return await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
+
+
+async def _lock_rebuilds(keeper: AsyncConnection[Any]) -> bool:
+    row = await (await keeper.execute("select pg_try_advisory_lock(%s)", (_GENERATION_LOCK,))).fetchone()
+    return bool(row and row[0])
+
+
+async def _drop_abandoned(connection: AsyncConnection[Any]) -> None:
+    """Drop generations that are not live, also those of a rebuild that was killed.
+
+    One table at a time: a reader that holds one and asks for the next can then never deadlock with us.
+    """
+    sql = queries("catch_up")
+    for (generation,) in await (await connection.execute(sql["abandoned_generations"])).fetchall():
+        schema = Identifier(schema_of(generation))
+        for table in ["projection_checkpoint", *tally_tables()]:
+            await connection.execute(SQL("drop table if exists {}.{}").format(schema, Identifier(table)))
+        await connection.execute(SQL("drop schema if exists {} cascade").format(schema))
+        await connection.execute(sql["forget_generation"], {"generation": generation})
 
 
 async def verify(
@@ -128,9 +207,7 @@ async def verify(
     live = await live_schema(keeper)
     await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0))
     async with keeper.transaction():
-        await use_schema(keeper, live)
-        rows = await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
-        position = dict(rows).get(project_id, 0)
+        position = dict(await _hold_still(keeper, live)).get(project_id, 0)
         await _catch_up_to(replayer, project_id, TEMPORARY, position)
         return position, await compare(replayer, project_id, live, TEMPORARY)
 
@@ -219,3 +296,5 @@ async def _catch_up_to(
         on_progress(project_id, progress)
         if progress.position >= position:
             return
+        if progress.head < position:
+            raise LogGapError(f"project {project_id}: the log ends at {progress.head}, tallies at {position}")

@@ -3,15 +3,14 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
 from psycopg import AsyncConnection
 
 from domain.experiment import Experiment
-from projections.catch_up import checkpoint, replay, use_schema
+from projections.catch_up import checkpoint, replay
 from projections.conversions import Outcomes, read_outcomes, read_unattributed
 from projections.experiments import read_plan
 from projections.exposures import Visitors, read_impressions, read_visitors
-from projections.generations import live_schema
+from projections.generations import read_from_live
 
 
 class Snapshot(NamedTuple):
@@ -26,19 +25,8 @@ class Snapshot(NamedTuple):
 
 
 async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
-    """The experiment at the live checkpoint; None when it is not known there."""
-    try:
-        return await _read_live(connection, project_id, experiment_id)
-    except psycopg.errors.UndefinedTable:  # a rebuild flipped between two statements
-        return await _read_live(connection, project_id, experiment_id)
-
-
-async def _read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
-    async with connection.transaction():
-        # Checkpoint and tallies must be of one moment.
-        await connection.execute("set transaction isolation level repeatable read")
-        await use_schema(connection, await live_schema(connection))
-        return await _read(connection, project_id, experiment_id)
+    """The experiment at the live checkpoint, all of one moment; None when it is not known there."""
+    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id))
 
 
 async def read_replayed(
@@ -51,9 +39,7 @@ async def read_replayed(
 
 async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
     """How far the live tables have come in a project's log."""
-    async with connection.transaction():
-        await use_schema(connection, await live_schema(connection))
-        return await checkpoint(connection, project_id)
+    return await read_from_live(connection, lambda: checkpoint(connection, project_id))
 
 
 async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:

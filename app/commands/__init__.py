@@ -33,6 +33,7 @@ for command in (
     management.experiment,
     analysis.results,
     analysis.projections,
+    analysis.log,
     analysis.simulate,
     analysis.export,
     analysis.power,

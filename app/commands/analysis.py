@@ -24,6 +24,7 @@ from app.simulate import Sent, Simulation, SimulationError
 from app.simulate import simulate as send_visitors
 from projections import generations
 from projections.catch_up import Progress
+from projections.chain import ChainReport, verify_chain
 from projections.generations import Difference, ProjectStatus
 from stats.not_enough_data import NotEnoughData
 from stats.power import minimum_detectable_lift, sample_size_proportions
@@ -111,6 +112,32 @@ def verify(settings: Settings) -> None:
     for found in differences:
         click.echo(f"{found.project_id}  {found.table}: {found.rows} rows differ", err=True)
     if differences:
+        raise click.exceptions.Exit(1)
+
+
+@click.group()
+def log() -> None:
+    """The event log."""
+
+
+@log.command("verify")
+@click.pass_obj
+def verify_log(settings: Settings) -> None:
+    """Check that positions are dense and that the hash chain follows from the rows; exit code 1 when not."""
+
+    async def work(connection: Connection, _url: str) -> list[ChainReport]:
+        reports = []
+        for project in await generations.status(connection):
+            with progress(f"checking {project.name}", project.head) as advance:
+                report = await verify_chain(connection, project.project_id, advance)
+            click.echo(
+                f"{project.project_id}  {report.events} events in {report.batches} batches"
+                f"  {report.fault or 'intact'}  {project.name}"
+            )
+            reports.append(report)
+        return reports
+
+    if any(report.fault for report in with_database(settings, work)):
         raise click.exceptions.Exit(1)
 
 

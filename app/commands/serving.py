@@ -7,13 +7,12 @@ import subprocess
 import sys
 
 import click
-import psycopg
 
-from app.commands.session import Connection, with_database
+from app.commands.session import Connection, told_in_one_line, with_database
 from app.database import database_url, prepare_database
 from app.demo import BASELINE, TRUE_LIFT, VISITORS, Demo, ensure_demo
 from app.main import create_app
-from app.serve import admin_token, run_process, run_worker
+from app.serve import admin_token, end_with_parent, run_process, run_worker
 from app.serve import serve as serve_forever
 from app.settings import Settings
 
@@ -40,9 +39,8 @@ def serve(settings: Settings, *, with_demo: bool, worker: bool) -> None:
             visitors.append(_send_visitors(address, made[0]))
 
     try:
-        serve_forever(settings, with_worker=worker, prepare=prepare, on_ready=ready)
-    except psycopg.OperationalError as error:
-        raise click.ClickException(f"the database does not answer: {error}") from None
+        with told_in_one_line():
+            serve_forever(settings, with_worker=worker, prepare=prepare, on_ready=ready)
     finally:
         for process_ in visitors:
             process_.terminate()
@@ -53,23 +51,29 @@ def serve(settings: Settings, *, with_demo: bool, worker: bool) -> None:
 
 @click.command(hidden=True)
 @click.option("--socket", "descriptor", type=int, required=True)
+@click.option("--parent", type=int, required=True)
 @click.pass_obj
-def process(settings: Settings, descriptor: int) -> None:
+def process(settings: Settings, descriptor: int, parent: int) -> None:
     """One HTTP process of several, on a socket inherited from `serve`."""
+    end_with_parent(parent)
     listener = socket.socket(fileno=descriptor)
     url = os.environ["PROOFLOG_DATABASE_URL"]
     run_process(create_app(settings, url, admin_token(settings), with_worker=False), listener)
 
 
 @click.command()
+@click.option("--parent", type=int, hidden=True)
 @click.pass_obj
-def worker(settings: Settings) -> None:
+def worker(settings: Settings, parent: int | None) -> None:
     """Keep the projections close behind the log, until Ctrl-C."""
+    if parent is not None:
+        end_with_parent(parent)
     url, embedded = database_url(settings)
     try:
-        asyncio.run(prepare_database(url))
-        click.echo("projecting")
-        asyncio.run(run_worker(url))
+        with told_in_one_line():
+            asyncio.run(prepare_database(url))
+            click.echo("projecting")
+            asyncio.run(run_worker(url))
     finally:
         if embedded is not None:
             embedded.close()
@@ -96,7 +100,8 @@ def migrate(settings: Settings) -> None:
     """Bring the database to the newest schema."""
     url, embedded = database_url(settings)
     try:
-        applied = asyncio.run(prepare_database(url))
+        with told_in_one_line():
+            applied = asyncio.run(prepare_database(url))
     finally:
         if embedded is not None:
             embedded.close()

@@ -1,7 +1,8 @@
 """A command's way to the database: opened, migrated, closed, its refusals told in one line."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from app.projects import Project, read_projects
 from app.settings import Settings
 from domain.refusals import Refusal
 from projections.catch_up import LogGapError
+from projections.generations import RebuildRunningError
 from projections.migrate import MigrationChangedError
 
 Connection = psycopg.AsyncConnection[Any]
@@ -30,17 +32,25 @@ def with_database(settings: Settings, work: Callable[[Connection, str], Awaitabl
 
     url, embedded = database_url(settings)
     try:
-        return asyncio.run(run(url))
-    except (Problem, Refusal) as refusal:
-        lines = [str(refusal), *(f"  {error.path}: {error.reason}" for error in refusal.errors)]
-        raise click.ClickException("\n".join(lines)) from None
-    except (LogGapError, MigrationChangedError) as error:
-        raise click.ClickException(str(error)) from None
-    except psycopg.OperationalError as error:
-        raise click.ClickException(f"the database does not answer: {error}") from None
+        with told_in_one_line():
+            return asyncio.run(run(url))
     finally:
         if embedded is not None:
             embedded.close()
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End the command with 1 and a sentence where it is refused or the database does not answer."""
+    try:
+        yield
+    except (Problem, Refusal) as refusal:
+        lines = [str(refusal), *(f"  {error.path}: {error.reason}" for error in refusal.errors)]
+        raise click.ClickException("\n".join(lines)) from None
+    except (LogGapError, MigrationChangedError, RebuildRunningError) as error:
+        raise click.ClickException(str(error)) from None
+    except psycopg.Error as error:
+        raise click.ClickException(f"the database does not answer: {error}") from None
 
 
 async def find_project(connection: Connection, wanted: str | None) -> Project:

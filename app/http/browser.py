@@ -1,5 +1,6 @@
 """What browsers call: the script, the batch of events, the active experiments."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.decoding import Rejected, decode_track
+from app.decoding import Rejected, decode_track, decode_with_care
 from app.json_body import inflate
 from app.problems import Problem
 from app.projects import Project, parse_project_id
@@ -50,7 +51,10 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     content type says, gzip allowed. One bad event never costs its neighbours.
     """
     body = inflate(await request.body(), request.headers.get("content-encoding"))
-    batch = decode_track(body, datetime.now(UTC), services.horizon)
+    now = datetime.now(UTC)
+    batch = decode_track(body, now, services.horizon)
+    if batch is None:  # in a thread, so that nobody else waits for it
+        batch = await asyncio.to_thread(decode_with_care, body, now, services.horizon)
     project = await services.projects.get(services.pool, batch.project_id)
     _refuse_foreign_origin(project, request)
     outcomes = await services.writer.write(batch.project_id, batch.events) if batch.events else []

@@ -80,3 +80,9 @@ update projection_generation set state = 'live', live_at = now() where generatio
 
 -- lock_checkpoints: hold the live generation still; its positions
 select project_id, position from projection_checkpoint order by project_id for update;
+
+-- abandoned_generations: what an interrupted or finished rebuild has left
+select generation from projection_generation where state <> 'live';
+
+-- forget_generation: a generation is gone
+delete from projection_generation where generation = %(generation)s;

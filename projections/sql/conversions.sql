@@ -356,14 +356,6 @@ from goal_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s
 group by goal, variant_id, epoch;
 
--- days: tallies of an experiment by goal, variant and day of first exposure
-select day, goal, variant_id, sum(converters)::bigint, sum(conversions)::bigint,
-       sum(value_sum), sum(value_squares)
-from goal_tally
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s
-group by day, goal, variant_id
-order by day, goal, variant_id;
-
 -- unattributed: events that count for no variant, by reason, with those of the whole project
 select reason, sum(events)::bigint
 from unattributed_tally

@@ -47,12 +47,6 @@ where project_id = %(project_id)s and first_position <= %(position)s
 order by first_position desc
 limit 1;
 
--- management_facts: the experiment and key changes of a project up to a position
-select position, event_data::text
-from event_log
-where project_id = %(project_id)s and source = 'management' and position <= %(position)s
-order by position;
-
 -- events_page: a page of a project's events in order, for export
 select position, received_at, occurred_at, event_id, source::text, experiment_id, variant_id,
        event_type, event_name, visitor_id, session_id, pathname, full_url, referrer,
@@ -61,3 +55,22 @@ from event_log
 where project_id = %(project_id)s and position > %(after)s and position <= %(until)s
 order by position
 limit %(rows_max)s;
+
+-- batches_after: a project's batches behind a position, in order
+select first_position, event_count, received_at, digest
+from log_batch
+where project_id = %(project_id)s and first_position > %(after)s
+order by first_position
+limit %(batches_max)s;
+
+-- first_after: the first event behind a position
+select min(position) from event_log where project_id = %(project_id)s and position > %(after)s;
+
+-- copy_out: the hashed fields of a range of rows, in order and in binary form
+copy (
+    select occurred_at, event_id, source, experiment_id, variant_id, event_type, event_name, visitor_id,
+           session_id, pathname, full_url, referrer, utm, event_data, context
+    from event_log
+    where project_id = %(project_id)s and position > %(after)s and position <= %(until)s
+    order by position
+) to stdout (format binary);

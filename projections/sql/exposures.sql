@@ -151,10 +151,3 @@ select variant_id, sum(impressions)::bigint
 from impression_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s
 group by variant_id;
-
--- days: visitors of an experiment by day of first exposure
-select day, variant_id, sum(visitors)::bigint
-from variant_tally
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s
-group by day, variant_id
-order by day, variant_id;

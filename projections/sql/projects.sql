@@ -12,6 +12,9 @@ select project_id, name, allowed_origins, privacy_key
 from project
 order by created_at, project_id;
 
+-- lock_project: let rotations of one project take turns
+select from project where project_id = %(project_id)s for update;
+
 -- add_key: a secret key works from now on
 insert into secret_key (project_id, key_hash, hint, issued_at)
 values (%(project_id)s, %(key_hash)s, %(hint)s, %(issued_at)s);

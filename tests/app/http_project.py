@@ -163,11 +163,10 @@ class HttpProject:
         deadline = time.monotonic() + CATCH_UP_SECONDS_MAX
         while True:
             answer = await self.ask_results(experiment, **query)
-            assert answer.status_code == 200, answer.text
-            found = answer.json()
-            if found["lag"]["events"] == 0:
-                return found
-            assert time.monotonic() < deadline, f"projections stand still: {found['lag']}"
+            assert answer.status_code in {200, 503}, answer.text  # 503: not counted yet
+            if answer.status_code == 200 and answer.json()["lag"]["events"] == 0:
+                return answer.json()
+            assert time.monotonic() < deadline, f"projections stand still: {answer.text}"
             await asyncio.sleep(0.02)
 
 

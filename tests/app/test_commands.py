@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -194,3 +195,42 @@ def _read(path: Path, form: str) -> list[dict]:
     if form == "ndjson":
         return [json.loads(line) for line in text.splitlines()]
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_log_is_verified(shell, database_url) -> None:
+    """An intact log says so; one that was changed by hand is exit code 1 and names the positions."""
+    shell.experiment()
+    assert "4 events in 3 batches  intact" in shell.run("log", "verify").stdout
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update event_log set event_type = 'else' where position = 3")
+
+    assert "position" in shell.run("log", "verify", code=1).stdout
+
+
+def test_a_rebuild_that_was_interrupted_leaves_nothing_behind(shell, database_url) -> None:
+    """The next rebuild drops what one that was killed had begun."""
+    shell.experiment()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("create schema projection_2; create table projection_2.goal_tally (n int)")
+        connection.execute("insert into projection_generation (generation, state) values (2, 'building')")
+
+    shell.run("projections", "rebuild")
+
+    with psycopg.connect(database_url) as connection:
+        schemas = connection.execute(
+            "select nspname from pg_namespace where nspname like 'projection%'"
+        ).fetchall()
+        generations = connection.execute("select state from projection_generation").fetchall()
+    assert len(schemas) == 1
+    assert generations == [("live",)]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://127.0.0.1:9/none"])
+def test_a_database_that_cannot_be_reached_is_one_line(tmp_path, url) -> None:
+    """No trace, exit code 1."""
+    for words in (["project", "list"], ["migrate"]):
+        environment = {"PROOFLOG_DATABASE_URL": url, "PROOFLOG_DATA_DIR": str(tmp_path)}
+        result = CliRunner().invoke(main, words, env=environment)
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: the database does not answer")

@@ -1,5 +1,6 @@
 """Projects and secret keys: made with the admin token, shown once, replaced without a gap."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -159,3 +160,15 @@ async def rotated(project: HttpProject) -> str:
     answer = await project.call("POST", "/secret-keys/rotate")
     assert answer.status_code == 201
     return answer.json()["secretKey"]
+
+
+async def test_rotations_at_once_leave_one_key_without_an_end(
+    project: HttpProject, connection: psycopg.AsyncConnection
+) -> None:
+    """However many rotate at the same time, only the last key is not about to expire."""
+    answers = await asyncio.gather(*(project.call("POST", "/secret-keys/rotate") for _ in range(12)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    rows = await (await connection.execute("select valid_until from secret_key order by issued_at")).fetchall()
+    assert len(rows) == 13
+    assert sum(valid_until is None for (valid_until,) in rows) == 1

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ async def test_before_its_creation_an_experiment_is_not_there(
 
 
 async def test_a_moment_that_is_none_is_refused(project: HttpProject, snapshot: SnapshotAssertion) -> None:
-    """400 beyond the end of the log and for what is neither a time nor a position; the future is now."""
+    """400 beyond the end of the log, for what is neither a time nor a position, and for the future."""
     experiment = await project.running()
     position = (await project.results(experiment))["asOf"]["position"]
     answer = await project.ask_results(experiment, asOf=str(position + 1))
@@ -173,7 +174,22 @@ async def test_a_moment_that_is_none_is_refused(project: HttpProject, snapshot: 
         answer = await project.ask_results(experiment, asOf=when)
         assert wire(answer) == snapshot(name="garbage")
     for when in ("2999-01-01", "9999-12-31T23:59:59-14:00"):
-        assert (await project.ask_results(experiment, asOf=when)).json()["asOf"]["position"] == position
+        answer = await project.ask_results(experiment, asOf=when)
+        assert (answer.status_code, answer.json()["detail"]) == (400, "asOf lies in the future")
+
+
+async def test_a_moment_just_now_is_answered_once_it_is_settled(project: HttpProject) -> None:
+    """A time that commits in flight could still change waits for them; asked again it is the same."""
+    experiment = await project.running()
+    await project.accepted(impression(experiment, 0, "v1"))
+    moment = datetime.now(UTC)
+    await project.accepted(impression(experiment, 1, "v2"))
+
+    asked = [await project.ask_results(experiment, asOf=moment.isoformat()) for _ in range(2)]
+
+    assert datetime.now(UTC) - moment >= timedelta(seconds=2)
+    assert asked[0].content == asked[1].content
+    assert [variant["visitors"] for variant in asked[0].json()["variants"]] == [1, 0]
 
 
 async def test_every_reason_to_count_an_event_for_no_variant_is_told(project: HttpProject) -> None:

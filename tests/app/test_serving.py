@@ -125,6 +125,23 @@ def test_several_processes_serve_one_socket_and_survive_the_loss_of_one(database
     assert answers == [1] * 20
 
 
+def test_children_end_with_a_parent_that_was_killed(database_url, tmp_path) -> None:
+    """After kill -9 of the parent its processes stop by themselves, and the port is free again."""
+    with running_server(database_url, tmp_path, "--no-demo", ends_well=False, PROOFLOG_WORKERS="2") as server:
+        _await_ready(server.url)
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"{server.url}/healthz", timeout=1)
+            except httpx.HTTPError:
+                break
+            time.sleep(0.1)
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{server.url}/healthz", timeout=1)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(
     database_url, tmp_path, seed

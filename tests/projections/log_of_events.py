@@ -121,7 +121,7 @@ async def write(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID,
     for entry in entries:
         async with connection.transaction():
             if isinstance(entry, Seen):
-                await append(connection, {project_id: [entry.row()]}, {}, datetime.now(UTC))
+                await append(connection, {project_id: [entry.row()]}, {}, lambda: datetime.now(UTC))
             else:
                 await append_facts(connection, project_id, [entry], datetime.now(UTC))
 
@@ -143,5 +143,6 @@ def decoded(project_id: uuid.UUID, *events: dict[str, Any]) -> list[NewEvent]:
     """Track events as the server decodes them."""
     body = msgspec.json.encode({"projectId": str(project_id), "events": events})
     track = decode_track(body, START, HORIZON)
+    assert track is not None
     assert not track.rejected
     return track.events
