@@ -74,7 +74,7 @@ def answer_refusal(_request: Request[Any, Any, Any], refusal: Refusal) -> Respon
 
 
 def answer_overloaded(_request: Request[Any, Any, Any], error: Overloaded | Unavailable) -> Response[bytes]:
-    """503: nothing was kept, try again."""
+    """503: nothing was acknowledged, try again."""
     name = "overloaded" if isinstance(error, Overloaded) else "database_unavailable"
     return _response(503, name, str(type(error).__doc__), headers={"Retry-After": RETRY_AFTER_SECONDS})
 

@@ -57,6 +57,7 @@ def results_of(
         digest=digest_of(snapshot, goal, method),
         lag=lag,
         variants=[_variant(snapshot, variant) for variant in plan.variants],
+        epochs=len(plan.epochs),
         sample_ratio=_sample_ratio(snapshot),
         goals=[_goal(snapshot, wanted, method) for wanted in goals],
         unattributed=[

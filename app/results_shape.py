@@ -139,7 +139,10 @@ class Unattributed(_Wire, frozen=True):
 
 
 class Results(_Wire, frozen=True):
-    """The results of one experiment at one position of the log."""
+    """The results of one experiment at one position of the log.
+
+    `epochs` counts the spans of one allocation; comparisons pool them, the sample ratio does not.
+    """
 
     experiment_id: UUID
     name: str
@@ -148,6 +151,7 @@ class Results(_Wire, frozen=True):
     digest: str
     lag: Lag
     variants: list[VariantResult]
+    epochs: int
     sample_ratio: SampleRatioResult
     goals: list[GoalResult]
     unattributed: list[Unattributed]

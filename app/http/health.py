@@ -38,7 +38,7 @@ async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
         projects = await status(connection)
     registry = CollectorRegistry()
     registry.register(_Metrics(services, projects))
-    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
 
 class _Metrics(Collector):

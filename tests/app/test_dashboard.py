@@ -324,6 +324,7 @@ def results_with(*goals: tuple[str, list[str]], status: str = "running", healthy
         {
             "experimentId": ids[0], "name": "Test", "status": status, "digest": "", "unattributed": [],
             "asOf": {"position": 1, "time": None}, "lag": {"events": 0, "seconds": 0},
+            "epochs": 1,
             "variants": [
                 {"variantId": id_, "name": "0ABCDEF"[number], "isControl": number == 0, "weight": 1,
                  "visitors": 9, "impressions": 9, "multipleExposures": 0}
