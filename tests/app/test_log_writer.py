@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import psycopg
@@ -189,3 +190,50 @@ async def _count(connection, project_id) -> int:
         await connection.execute("select count(*) from event_log where project_id = %s", (project_id,))
     ).fetchone()
     return row[0]
+
+
+async def test_an_answer_that_was_lost_after_the_commit_is_not_called_a_duplicate(
+    database_url, connection
+) -> None:
+    """The first try committed and nobody heard of it: the second finds its own event and says so."""
+    project_id = await new_project(connection)
+    writer = LogWriter(lambda: _losing_its_first_answer(database_url))
+    await writer.start()
+
+    [keyed] = await writer.write(project_id, [_keyed(uuid.uuid4())])
+    await writer.stop()
+
+    assert (keyed.duplicate, keyed.conflict) == (False, False)
+    assert await _count(connection, project_id) == 1
+
+
+async def test_a_batch_takes_no_more_than_its_limit(writer, connection, monkeypatch) -> None:
+    """What waits is written in several commits when it is too much for one."""
+    monkeypatch.setattr(log_writer, "BATCH_EVENTS_MAX", 10)
+    project_id = await new_project(connection)
+
+    await asyncio.gather(*(writer.write(project_id, [Seen(f"v{i}", 1).row()]) for i in range(95)))
+
+    assert writer.commits >= 10
+    assert writer.queued_events == 0
+    assert await _count(connection, project_id) == 95
+
+
+_answers_lost: set[str] = set()
+
+
+async def _losing_its_first_answer(url: str) -> psycopg.AsyncConnection:
+    connection = await connect(url)
+    if url in _answers_lost:
+        return connection
+    _answers_lost.add(url)
+    commit = connection.transaction
+
+    @asynccontextmanager
+    async def transaction():
+        async with commit():
+            yield
+        raise psycopg.OperationalError("the connection was lost")
+
+    connection.transaction = transaction  # type: ignore[method-assign]
+    return connection

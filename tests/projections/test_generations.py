@@ -251,3 +251,15 @@ async def test_a_log_that_ends_before_its_tallies_stops_a_replay(database_url, c
     async with await connect(database_url) as replayer:
         with pytest.raises(LogGapError):
             await verify(replayer, connection, project_id)
+
+
+async def test_a_rebuild_counts_what_nobody_has_counted_yet(database_url, connection, project_id) -> None:
+    """With no worker at hand, the new generation reaches the end of the log."""
+    await write(connection, project_id, *(Seen(f"v{i}", i + 6, "conversion", "purchase") for i in range(5)))
+    other = await new_project(connection)
+    await write(connection, other, Seen("ann", 1))
+
+    async with await connect(database_url) as builder:
+        assert await rebuild(builder, connection) == []
+
+    assert sorted((project.position, project.head) for project in await status(connection)) == [(1, 1), (37, 37)]
