@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check lock clean
+.PHONY: run test check bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -33,6 +33,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "installing from requirements-dev.lock"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Ratios against PostgreSQL's own COPY, in one run (bench/README.md).
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 # Renews both lock files from pyproject.toml (needs uv).
 lock:
