@@ -130,6 +130,7 @@ def _event_or_reason(raw: bytes) -> TrackEvent | str:
 def _accept(
     project_id: UUID, events: list[TrackEvent | str], now: datetime, horizon: Horizon, *, has_nul: bool
 ) -> Track:
+    times = horizon.around(now)
     accepted: list[NewEvent] = []
     indices: list[int] = []
     rejected: list[Rejected] = []
@@ -140,7 +141,7 @@ def _accept(
         try:
             if has_nul:
                 refuse_nul(event)
-            accepted.append(browser_row(project_id, event, now, horizon))
+            accepted.append(browser_row(project_id, event, times))
             indices.append(index)
         except RefusedEvent as error:
             rejected.append(Rejected(index, str(error)))

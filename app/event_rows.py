@@ -11,12 +11,15 @@ from uuid import UUID
 import msgspec
 
 from domain.events import ServerEventRequest, TrackEvent
-from projections.event_log import IdempotencyKey, NewEvent, encode_row
+from projections.event_log import IdempotencyKey, NewEvent, encode_row, postgres_us
 
 # Named in the log when an event names an experiment or variant that cannot exist.
 NO_SUCH_ID = UUID(int=0)
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH_US = postgres_us(_UNIX_EPOCH)
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUL_REASON = "holds a NUL character, which cannot be stored"
 
@@ -26,6 +29,26 @@ class Horizon(NamedTuple):
 
     past: timedelta
     future: timedelta
+
+    def around(self, now: datetime) -> "AcceptedTimes":
+        """The times that are accepted now."""
+        now_ms = (now - _UNIX_EPOCH) / _MILLISECOND
+        return AcceptedTimes(now_ms - self.past / _MILLISECOND, now_ms + self.future / _MILLISECOND, self)
+
+
+class AcceptedTimes(NamedTuple):
+    """The bounds of a horizon in epoch milliseconds, worked out once for many events."""
+
+    earliest_ms: float
+    latest_ms: float
+    horizon: Horizon
+
+    def check(self, epoch_ms: float) -> None:
+        """Refuse a time outside; a clamped one would differ between retries and defeat dedupe."""
+        if epoch_ms < self.earliest_ms:
+            raise RefusedEvent(f"timestamp is more than {self.horizon.past / _DAY:g} days old")
+        if epoch_ms > self.latest_ms:
+            raise RefusedEvent(f"timestamp is more than {self.horizon.future / _DAY:g} days ahead")
 
 
 class RefusedEvent(Exception):  # noqa: N818  (an answer, not a defect)
@@ -40,14 +63,14 @@ class _Attribution(msgspec.Struct, rename="camel"):
 _decode_attribution = msgspec.json.Decoder(_Attribution).decode
 
 
-def browser_row(project_id: UUID, event: TrackEvent, now: datetime, horizon: Horizon) -> NewEvent:
+def browser_row(project_id: UUID, event: TrackEvent, times: AcceptedTimes) -> NewEvent:
     """A browser event ready to append; RefusedEvent says why not."""
-    occurred_at = _from_millis(event.timestamp, now, horizon)
+    times.check(event.timestamp)
     data = _object(event.event_data, "eventData")
     experiment_id, variant_id = _named_in(data)
     event_id = browser_event_id(project_id, event)
     row = encode_row(
-        occurred_at=occurred_at,
+        occurred_us=_UNIX_EPOCH_US + round(event.timestamp * 1000),
         event_id=event_id,
         source="browser",
         event_type=event.event_type,
@@ -75,7 +98,7 @@ def server_row(
     """A server event ready to append; `body` is what it was decoded from; RefusedEvent says why not."""
     if b"\\u0000" in body and _NUL.search(body):
         raise RefusedEvent(f"event {_NUL_REASON}")
-    occurred_at = now if request.timestamp is None else _from_iso(request.timestamp, now, horizon)
+    occurred_at = now if request.timestamp is None else _from_iso(request.timestamp, horizon.around(now))
     properties = _object(request.properties, "properties")
     data = properties if properties is not None else _object(request.event_data, "eventData")
     experiment_id, variant_id = _id(request.experiment_id), _id(request.variant_id)
@@ -92,7 +115,7 @@ def server_row(
     }
     event_id = new_event_id(now)
     row = encode_row(
-        occurred_at=occurred_at,
+        occurred_us=postgres_us(occurred_at),
         event_id=event_id,
         source="server",
         event_type=request.event_type,
@@ -153,16 +176,7 @@ def _idempotency(key: str | None, body: bytes) -> IdempotencyKey | None:
     )
 
 
-def _from_millis(timestamp: float, now: datetime, horizon: Horizon) -> datetime:
-    try:
-        age_ms = (now - _UNIX_EPOCH) / timedelta(milliseconds=1) - timestamp
-    except OverflowError:
-        raise RefusedEvent("timestamp is not a time of this calendar") from None
-    _check_horizon(age_ms, horizon)
-    return _UNIX_EPOCH + timedelta(milliseconds=timestamp)
-
-
-def _from_iso(text: str, now: datetime, horizon: Horizon) -> datetime:
+def _from_iso(text: str, times: AcceptedTimes) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -173,16 +187,8 @@ def _from_iso(text: str, now: datetime, horizon: Horizon) -> datetime:
         time = time.astimezone(UTC)
     except OverflowError:
         raise RefusedEvent("timestamp is not a time of this calendar") from None
-    _check_horizon((now - time) / timedelta(milliseconds=1), horizon)
+    times.check((time - _UNIX_EPOCH) / _MILLISECOND)
     return time
-
-
-def _check_horizon(age_ms: float, horizon: Horizon) -> None:
-    # A clamped time would differ between retries and defeat dedupe, so it is refused.
-    if age_ms > horizon.past / timedelta(milliseconds=1):
-        raise RefusedEvent(f"timestamp is more than {horizon.past / timedelta(days=1):g} days old")
-    if -age_ms > horizon.future / timedelta(milliseconds=1):
-        raise RefusedEvent(f"timestamp is more than {horizon.future / timedelta(days=1):g} days ahead")
 
 
 def _object(raw: msgspec.Raw, name: str) -> bytes | None:

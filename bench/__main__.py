@@ -27,7 +27,7 @@ from bench.server import Server, started_server
 from projections.event_log import binary_rows
 
 HORIZON = Horizon(timedelta(days=30), timedelta(days=1))
-CONNECTIONS_BATCH = 16
+CONNECTIONS_BATCH = 48
 CONNECTIONS_SINGLE = 32
 
 

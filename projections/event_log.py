@@ -119,7 +119,7 @@ async def append_facts(
 def _fact_event(fact: Fact) -> NewEvent:
     event_id = uuid4().bytes
     row = encode_row(
-        occurred_at=fact.at,
+        occurred_us=postgres_us(fact.at),
         event_id=event_id,
         source="management",
         event_type=fact_type(fact),
@@ -131,7 +131,7 @@ def _fact_event(fact: Fact) -> NewEvent:
 
 def encode_row(
     *,
-    occurred_at: datetime,
+    occurred_us: int,
     event_id: bytes,
     source: Literal["browser", "server", "management"],
     event_type: str,
@@ -147,10 +147,13 @@ def encode_row(
     event_data: bytes | None = None,
     context: bytes | None = None,
 ) -> bytes:
-    """An event's fields after received_at, in binary COPY form; JSON fields come as checked text."""
+    """An event's fields after received_at, in binary COPY form; JSON fields come as checked text.
+
+    `occurred_us` is as `postgres_us` gives it.
+    """
     return b"".join(
         (
-            _EIGHT_BYTES.pack(8, (occurred_at - _POSTGRES_EPOCH) // _MICROSECOND),
+            _EIGHT_BYTES.pack(8, occurred_us),
             _SIXTEEN,
             event_id,
             _SOURCES[source],
@@ -168,6 +171,11 @@ def encode_row(
             _bytes(context),
         )
     )
+
+
+def postgres_us(time: datetime) -> int:
+    """A time as PostgreSQL stores it: microseconds since 2000."""
+    return (time - _POSTGRES_EPOCH) // _MICROSECOND
 
 
 async def read_head(connection: AsyncConnection[Any], project_id: UUID) -> Head:
@@ -200,8 +208,7 @@ def chain_digest(
     for row in rows:
         content.update(row)
         count += 1
-    micros = (received - _POSTGRES_EPOCH) // _MICROSECOND
-    place = struct.pack(">qqq", first_position, count, micros)
+    place = struct.pack(">qqq", first_position, count, postgres_us(received))
     return hashlib.sha256(previous + project_id.bytes + place + content.digest()).digest()
 
 
@@ -299,7 +306,7 @@ async def _claim(
 
 def _rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> Iterable[bytes]:
     start = struct.pack(">h", _ROW_FIELDS) + _SIXTEEN + project_id.bytes
-    time = _EIGHT_BYTES.pack(8, (received - _POSTGRES_EPOCH) // _MICROSECOND)
+    time = _EIGHT_BYTES.pack(8, postgres_us(received))
     pack = _EIGHT_BYTES.pack
     for position, row in enumerate(rows, first_position):
         yield start + pack(8, position) + time + row

@@ -172,7 +172,7 @@ async def test_two_writers_on_one_project_keep_positions_dense(database_url, con
 def _poison() -> NewEvent:
     event_id = new_event_id(datetime.now(UTC))
     row = encode_row(
-        occurred_at=datetime.now(UTC),
+        occurred_us=0,
         event_id=event_id,
         source="browser",
         event_type="pageview",

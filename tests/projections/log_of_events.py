@@ -11,7 +11,7 @@ from app.decoding import decode_track
 from app.event_rows import Horizon
 from domain.events import ExperimentCreated, ExperimentStarted, ExperimentStopped, Fact, VariantWeightsChanged
 from domain.experiment import Goal, Variant
-from projections.event_log import NewEvent, append, append_facts, encode_row
+from projections.event_log import NewEvent, append, append_facts, encode_row, postgres_us
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HORIZON = Horizon(timedelta(days=30), timedelta(days=1))
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
         """The event as the writer takes it, with an id of its own."""
         event_id = uuid.uuid4().bytes
         row = encode_row(
-            occurred_at=self.occurred_at,
+            occurred_us=postgres_us(self.occurred_at),
             event_id=event_id,
             source="browser",
             event_type=self.event_type,
