@@ -152,7 +152,7 @@
   };
 
   // The server takes two events of one visitor, type and path in the same millisecond for one, so each gets its
-  // own, across tabs too. A mark far ahead is left by a clock that was wrong: it is not followed.
+  // own, across tabs too as soon as a tab sees what another has written. A mark far ahead is left by a clock that was wrong: it is not followed.
   const CLOCK_AHEAD_MS = 60e3;
   let lastTimestamp = 0;
   const timestamp = () => {
