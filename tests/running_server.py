@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,14 +37,22 @@ class RunningServer:
         return json.loads((self.data_dir / "demo.json").read_text())
 
     def results(self, **query: str) -> dict[str, Any]:
-        """The demo experiment's results."""
+        """The demo experiment's results, once projections have reached it."""
         asked = "&".join(f"{name}={value}" for name, value in query.items())
         request = urllib.request.Request(
             f"{self.url}/api/analytics/experiments/{self.demo['experimentId']}/results?{asked}",
             headers={"Authorization": f"Bearer {self.demo['secretKey']}"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    if refused.code != 503 or time.monotonic() > deadline:  # 503: not counted yet
+                        raise
+                time.sleep(0.05)
 
 
 @contextmanager
