@@ -122,7 +122,7 @@ def server_row(
         event_name=request.event_name,
         experiment_id=experiment_id,
         variant_id=variant_id,
-        visitor_id=(visitor.id or None) if visitor else None,
+        visitor_id=visitor.id if visitor else None,
         pathname=request.page,
         event_data=data,
         context=msgspec.json.encode(context) if context else None,

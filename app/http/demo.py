@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 
 from app.decoding import decode_server_event
 from app.demo import PAGE, Demo, read_demo
-from app.json_body import inflate, not_json
-from app.problems import Problem, not_usable
+from app.http.backend import decode_body
+from app.problems import Problem
 from app.script import render_demo
 from app.services import Services
 
@@ -43,13 +43,7 @@ async def demo_page(request: Request[Any, Any, Any], services: NamedDependency[S
 async def demo_order(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     """Report a paid order for each experiment whose assignment the page forwarded."""
     demo = await _demo(services)
-    body = inflate(await request.body(), None)
-    try:
-        order = msgspec.json.decode(body, type=_Order)
-    except msgspec.ValidationError as error:
-        raise not_usable(error) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise not_json(body, error) from None
+    order = await decode_body(request, _Order)
     now = datetime.now(UTC)
     project = await services.projects.get(services.pool, demo.project_id)
     assignments: list[_Assignment | None] = [*order.assignments[:ASSIGNMENTS_MAX]]
