@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from projections import conversions, experiments, exposures
 from projections.queries import queries
 from projections.registry import PROJECTIONS
-from projections.steps import Step
+from projections.steps import Step, run_queries, step_parameters
 
 STEP_EVENTS_MAX = 200_000
 # Where temporary tables live: a replay that leaves nothing behind.
@@ -70,6 +70,7 @@ async def catch_up(
         if is_fact:
             await _apply_fact(connection, step)
         else:
+            await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
             await exposures.apply(connection, step)
             await conversions.apply(connection, step)
     return Progress(until, head)
@@ -92,6 +93,7 @@ async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:
 
 async def create_staging(connection: AsyncConnection[Any]) -> None:
     """Make the session's staging tables, which every step empties."""
+    await connection.execute(queries("catch_up")["staging"])
     for name, projection in PROJECTIONS.items():
         for table in projection.STAGING:
             await connection.execute(queries(name)[table])

@@ -23,7 +23,7 @@ class Visitors(NamedTuple):
 
 async def apply(connection: AsyncConnection[Any], step: Step) -> None:
     """Count the step's impressions and first exposures; leaves what changed in staged_exposure."""
-    names = ("stage", "tally_visitors", "put_exposures", "tally_impressions")
+    names = ("stage", "tally_visitors", "put_exposures", "change_exposures", "tally_impressions")
     await run_queries(connection, "exposures", names, step_parameters(step))
 
 

@@ -247,6 +247,7 @@ _COUNTS = {
     "variant_tally": "(visitors <> 0 or multiple_exposures <> 0)",
     "impression_tally": "impressions <> 0",
     "goal_tally": "converters <> 0",
+    "visitor_unattributed": "events <> 0",
     "unattributed_tally": "events <> 0",
 }
 _COLUMNS = {

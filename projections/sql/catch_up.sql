@@ -28,6 +28,34 @@ select
 select count(*) from event_log
 where project_id = %(project_id)s and position > %(after)s and position <= %(until)s;
 
+-- staging: the step's events that a projection needs
+create temporary table if not exists staged_event (
+    position      bigint      not null,
+    unit_id       text        not null,
+    is_identified boolean     not null,
+    occurred_at   timestamptz not null,
+    event_type    text        not null,
+    event_name    text,
+    experiment_id uuid,
+    variant_id    uuid,
+    is_known      boolean     not null,
+    event_data    json
+) on commit delete rows;
+
+-- stage_events: read the range once; keep impressions, events that name a variant, and those of a type that a goal counts
+insert into staged_event
+select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not null, e.occurred_at,
+       e.event_type, e.event_name, e.experiment_id, e.variant_id, v.variant_id is not null,
+       case when e.event_type <> 'experiment_impression' then e.event_data end
+from event_log e
+left join plan_variant v using (project_id, experiment_id, variant_id)
+where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
+  and e.source <> 'management'
+  and (
+      e.event_type = 'experiment_impression' or e.experiment_id is not null or e.variant_id is not null
+      or e.event_type = any (array(select event_type from plan_goal where project_id = %(project_id)s))
+  );
+
 -- lagging: projects whose log goes on behind their checkpoint
 select p.project_id, coalesce(c.position, 0), h.head
 from project p

@@ -12,15 +12,16 @@ create table goal_event (
     primary key (project_id, unit_id, position)
 );
 create table visitor_outcome (
-    project_id    uuid    not null,
-    experiment_id uuid    not null,
-    unit_id       text    not null,
-    goal          text    not null,
-    variant_id    uuid    not null,
-    epoch         integer not null,
-    day           date    not null,
-    conversions   bigint  not null,
-    value         numeric not null,
+    project_id         uuid        not null,
+    experiment_id      uuid        not null,
+    unit_id            text        not null,
+    goal               text        not null,
+    variant_id         uuid        not null,
+    epoch              integer     not null,
+    day                date        not null,
+    conversions        bigint      not null,
+    value              numeric     not null,
+    first_converted_at timestamptz not null,
     primary key (project_id, experiment_id, unit_id, goal, variant_id)
 );
 -- value is what the goal's kind measures of one visitor: 1, the number of conversions, or their summed
@@ -67,16 +68,18 @@ create temporary table if not exists staged_goal_event (
     event_data    json
 ) on commit delete rows;
 
--- staging_pairs: pairs of experiment and unit whose outcome the step may change
+-- staging_pairs: pairs of experiment and unit whose outcome the step may change; rejudged = its exposure changed
 create temporary table if not exists staged_pair (
-    experiment_id uuid not null,
-    unit_id       text not null
+    experiment_id uuid    not null,
+    unit_id       text    not null,
+    rejudged      boolean not null
 ) on commit delete rows;
 
 -- staging_judgements: how each goal event of those pairs is judged, a row per goal; no reason = attributed
 create temporary table if not exists staged_judgement (
     experiment_id    uuid        not null,
     unit_id          text        not null,
+    rejudged         boolean     not null,
     position         bigint      not null,
     occurred_at      timestamptz not null,
     inferred         boolean     not null,
@@ -89,19 +92,35 @@ create temporary table if not exists staged_judgement (
     reason           text
 ) on commit delete rows;
 
--- staging_outcomes: the outcomes that follow
-create temporary table if not exists staged_outcome (
-    experiment_id uuid    not null,
-    unit_id       text    not null,
-    goal          text    not null,
-    variant_id    uuid    not null,
-    epoch         integer not null,
-    day           date    not null,
-    conversions   bigint  not null,
-    value         numeric not null
+-- staging_old_outcomes: the outcomes that change, and where they stand
+create temporary table if not exists staged_old_outcome (
+    place              tid         not null,
+    rejudged           boolean     not null,
+    experiment_id      uuid        not null,
+    unit_id            text        not null,
+    goal               text        not null,
+    variant_id         uuid        not null,
+    epoch              integer     not null,
+    day                date        not null,
+    conversions        bigint      not null,
+    value              numeric     not null,
+    first_converted_at timestamptz not null
 ) on commit delete rows;
 
--- staging_reasons: the events of those pairs that are not attributed, by reason
+-- staging_outcomes: the outcomes that take their place
+create temporary table if not exists staged_outcome (
+    experiment_id      uuid        not null,
+    unit_id            text        not null,
+    goal               text        not null,
+    variant_id         uuid        not null,
+    epoch              integer     not null,
+    day                date        not null,
+    conversions        bigint      not null,
+    value              numeric     not null,
+    first_converted_at timestamptz not null
+) on commit delete rows;
+
+-- staging_reasons: how the numbers of events that are not attributed change, by reason
 create temporary table if not exists staged_reason (
     experiment_id uuid   not null,
     unit_id       text   not null,
@@ -111,24 +130,16 @@ create temporary table if not exists staged_reason (
 
 -- stage_goal_events: pick the step's events that some goal counts
 insert into staged_goal_event
-select coalesce(e.visitor_id, e.event_id::text), e.position, e.occurred_at,
+select e.unit_id, e.position, e.occurred_at,
        e.event_type, e.event_name, e.experiment_id, e.variant_id, e.event_data
-from event_log e
-where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
-  and e.source <> 'management' and e.event_type <> 'experiment_impression'
+from staged_event e
+where e.event_type <> 'experiment_impression'
+  and (e.is_known or (e.experiment_id is null and e.variant_id is null))
   and exists (
       select from plan_goal g
-      where g.project_id = e.project_id and g.event_type = e.event_type
+      where g.project_id = %(project_id)s and g.event_type = e.event_type
         and (g.event_name is null or g.event_name = e.event_name)
         and (e.experiment_id is null or g.experiment_id = e.experiment_id)
-  )
-  and (
-      (e.experiment_id is null and e.variant_id is null)
-      or exists (
-          select from plan_variant v
-          where v.project_id = e.project_id and v.experiment_id = e.experiment_id
-            and v.variant_id = e.variant_id
-      )
   );
 
 -- put_goal_events: keep them, for the exposures that arrive later
@@ -139,26 +150,36 @@ select %(project_id)s, unit_id, position, occurred_at, event_type, event_name,
        experiment_id, variant_id, event_data
 from staged_goal_event;
 
--- stage_pairs: whose outcome may change: new exposures with goal events, new goal events of exposed visitors
+-- stage_pairs: whose outcome may change: changed exposures with goal events, new goal events of exposed visitors
 insert into staged_pair
-select s.experiment_id, s.visitor_id
-from staged_exposure s
-where exists (
-    select from goal_event g where g.project_id = %(project_id)s and g.unit_id = s.visitor_id
-)
-union
-select g.experiment_id, g.unit_id
-from staged_goal_event g
-where g.experiment_id is not null
-union
-select x.experiment_id, g.unit_id
-from staged_goal_event g
-join visitor_exposure x on x.project_id = %(project_id)s and x.visitor_id = g.unit_id
-where g.experiment_id is null;
+select experiment_id, unit_id, bool_or(rejudged)
+from (
+    select s.experiment_id, s.visitor_id as unit_id, true as rejudged
+    from staged_exposure s
+    cross join lateral (
+        select from goal_event g
+        where g.project_id = %(project_id)s and g.unit_id = s.visitor_id
+        limit 1
+    ) converted
+    union all
+    select g.experiment_id, g.unit_id, false
+    from staged_goal_event g
+    where g.experiment_id is not null
+    union all
+    select x.experiment_id, g.unit_id, false
+    from staged_goal_event g
+    cross join lateral (
+        select x.experiment_id from visitor_exposure x
+        where x.project_id = %(project_id)s and x.visitor_id = g.unit_id
+        offset 0
+    ) x
+    where g.experiment_id is null
+) touched
+group by experiment_id, unit_id;
 
--- stage_judgements: judge every goal event of those pairs, old and new
+-- stage_judgements: judge the step's goal events of those pairs, and all earlier ones where the exposure changed
 insert into staged_judgement
-select pair.experiment_id, pair.unit_id, g.position, g.occurred_at, g.experiment_id is null,
+select pair.experiment_id, pair.unit_id, pair.rejudged, g.position, g.occurred_at, g.experiment_id is null,
        goal.goal, goal.kind, coalesce(x.variant_id, g.variant_id), x.epoch, x.first_exposed_at,
        case when abs(number.amount) < 1e15 then number.amount end,
        case
@@ -173,11 +194,18 @@ select pair.experiment_id, pair.unit_id, g.position, g.occurred_at, g.experiment
 from staged_pair pair
 join experiment_plan plan
     on plan.project_id = %(project_id)s and plan.experiment_id = pair.experiment_id
-left join visitor_exposure x
-    on x.project_id = %(project_id)s and x.visitor_id = pair.unit_id and x.experiment_id = pair.experiment_id
-join goal_event g
-    on g.project_id = %(project_id)s and g.unit_id = pair.unit_id and g.position > plan.counted_after
-   and (g.experiment_id = pair.experiment_id or (g.experiment_id is null and x.visitor_id is not null))
+left join lateral (
+    select variant_id, epoch, first_exposed_at, multiple from visitor_exposure x
+    where x.project_id = %(project_id)s and x.visitor_id = pair.unit_id and x.experiment_id = pair.experiment_id
+    offset 0
+) x on true
+cross join lateral (
+    select position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+    from goal_event g
+    where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
+      and g.position > case when pair.rejudged then plan.counted_after else %(after)s end
+    offset 0
+) g
 join plan_goal goal
     on goal.project_id = %(project_id)s and goal.experiment_id = pair.experiment_id
    and goal.event_type = g.event_type and (goal.event_name is null or goal.event_name = g.event_name)
@@ -187,39 +215,88 @@ cross join lateral (
              ~ '^[+-]?[0-9]{1,15}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$'
         then round((g.event_data ->> goal.value_field)::numeric, 9)
     end as amount
-) number;
+) number
+where g.experiment_id = pair.experiment_id or (g.experiment_id is null and x.variant_id is not null);
 
--- stage_outcomes: what each unit achieved, by goal; a unit never exposed goes by its first conversion
+-- stage_old_outcomes: find what was known of what changes
+insert into staged_old_outcome
+select o.*
+from staged_pair pair
+cross join lateral (
+    select o.ctid, pair.rejudged, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value,
+           first_converted_at
+    from visitor_outcome o
+    where o.project_id = %(project_id)s
+      and o.experiment_id = pair.experiment_id and o.unit_id = pair.unit_id
+    offset 0
+) o
+where pair.rejudged or exists (
+    select from staged_judgement j
+    where j.reason is null and j.experiment_id = o.experiment_id and j.unit_id = o.unit_id
+      and j.goal = o.goal and j.variant_id = o.variant_id
+);
+
+-- stage_outcomes: what each unit has achieved now; a unit never exposed goes by its first conversion
 insert into staged_outcome
-select j.experiment_id, j.unit_id, j.goal, j.variant_id,
+select experiment_id, unit_id, goal, variant_id,
        coalesce(
-           max(j.epoch),
+           exposed_epoch,
            (select max(p.epoch) from plan_epoch p
-            where p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
-              and p.started_at <= min(j.occurred_at)),
+            where p.project_id = %(project_id)s and p.experiment_id = achieved.experiment_id
+              and p.started_at <= first_converted_at),
            (select min(p.epoch) from plan_epoch p
-            where p.project_id = %(project_id)s and p.experiment_id = j.experiment_id),
+            where p.project_id = %(project_id)s and p.experiment_id = achieved.experiment_id),
            0),
-       (coalesce(max(j.first_exposed_at), min(j.occurred_at)) at time zone 'UTC')::date,
-       count(*),
-       case j.kind when 'conversion' then 1 when 'count' then count(*) else sum(j.amount) end
-from staged_judgement j
-where j.reason is null
-group by j.experiment_id, j.unit_id, j.goal, j.kind, j.variant_id;
+       (coalesce(first_exposed_at, first_converted_at) at time zone 'UTC')::date,
+       conversions, value, first_converted_at
+from (
+    select j.experiment_id, j.unit_id, j.goal, j.variant_id, j.exposed_epoch, j.first_exposed_at,
+           j.conversions + coalesce(o.conversions, 0) as conversions,
+           case j.kind when 'conversion' then 1 else j.value + coalesce(o.value, 0) end as value,
+           least(j.first_converted_at, o.first_converted_at) as first_converted_at
+    from (
+        select experiment_id, unit_id, goal, kind, variant_id,
+               max(epoch) as exposed_epoch, max(first_exposed_at) as first_exposed_at,
+               count(*) as conversions,
+               case kind when 'value' then sum(amount) else count(*) end as value,
+               min(occurred_at) as first_converted_at
+        from staged_judgement
+        where reason is null
+        group by experiment_id, unit_id, goal, kind, variant_id
+    ) j
+    left join staged_old_outcome o
+        on o.experiment_id = j.experiment_id and o.unit_id = j.unit_id
+       and o.goal = j.goal and o.variant_id = j.variant_id and not o.rejudged
+) achieved;
 
 -- stage_reasons: events that are not attributed; an exposed visitor's events leave not_exposed again
 insert into staged_reason
-select experiment_id, unit_id, reason, count(distinct position)
-from staged_judgement
-where reason is not null
+select experiment_id, unit_id, reason, sum(events)
+from (
+    select experiment_id, unit_id, reason, count(distinct position) as events
+    from staged_judgement
+    where reason is not null
+    group by experiment_id, unit_id, reason
+    union all
+    select j.experiment_id, j.unit_id, 'not_exposed', -count(distinct j.position)
+    from staged_judgement j
+    join experiment_plan p on p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
+    where j.inferred and j.position > p.started_position
+      and (p.stopped_position is null or j.position <= p.stopped_position)
+    group by j.experiment_id, j.unit_id
+    union all
+    select pair.experiment_id, pair.unit_id, u.reason, -u.events
+    from staged_pair pair
+    cross join lateral (
+        select reason, events from visitor_unattributed u
+        where u.project_id = %(project_id)s
+          and u.experiment_id = pair.experiment_id and u.unit_id = pair.unit_id
+        offset 0
+    ) u
+    where pair.rejudged
+) change
 group by experiment_id, unit_id, reason
-union all
-select j.experiment_id, j.unit_id, 'not_exposed', -count(distinct j.position)
-from staged_judgement j
-join experiment_plan p on p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
-where j.inferred and j.position > p.started_position
-  and (p.stopped_position is null or j.position <= p.stopped_position)
-group by j.experiment_id, j.unit_id;
+having sum(events) <> 0;
 
 -- tally_outcomes: add what the new outcomes change against the old ones
 insert into goal_tally (
@@ -232,10 +309,8 @@ from (
     select experiment_id, goal, variant_id, epoch, day, conversions, value, 1 as sign
     from staged_outcome
     union all
-    select o.experiment_id, o.goal, o.variant_id, o.epoch, o.day, o.conversions, o.value, -1
-    from visitor_outcome o
-    join staged_pair pair using (experiment_id, unit_id)
-    where o.project_id = %(project_id)s
+    select experiment_id, goal, variant_id, epoch, day, conversions, value, -1
+    from staged_old_outcome
 ) change
 group by experiment_id, goal, variant_id, epoch, day
 on conflict (project_id, experiment_id, goal, variant_id, epoch, day) do update set
@@ -244,74 +319,71 @@ on conflict (project_id, experiment_id, goal, variant_id, epoch, day) do update 
     value_sum = goal_tally.value_sum + excluded.value_sum,
     value_squares = goal_tally.value_squares + excluded.value_squares;
 
--- clear_outcomes: make room for the new outcomes
-delete from visitor_outcome o
-using staged_pair pair
-where o.project_id = %(project_id)s
-  and o.experiment_id = pair.experiment_id and o.unit_id = pair.unit_id;
+-- clear_outcomes: drop outcomes that nothing replaces
+delete from visitor_outcome
+where project_id = %(project_id)s and ctid = any (array(
+    select old.place from staged_old_outcome old
+    where old.rejudged and not exists (
+        select from staged_outcome new
+        where new.experiment_id = old.experiment_id and new.unit_id = old.unit_id
+          and new.goal = old.goal and new.variant_id = old.variant_id
+    )
+));
 
 -- put_outcomes: remember the new outcomes
 insert into visitor_outcome (
-    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value
+    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value, first_converted_at
 )
-select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value
-from staged_outcome;
+select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value, first_converted_at
+from staged_outcome
+on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
+    epoch = excluded.epoch,
+    day = excluded.day,
+    conversions = excluded.conversions,
+    value = excluded.value,
+    first_converted_at = excluded.first_converted_at;
 
--- tally_reasons: add what the new reasons change against the old ones
+-- tally_reasons: add the changes of the reasons
 insert into unattributed_tally (project_id, experiment_id, reason, events)
 select %(project_id)s, experiment_id, reason, sum(events)
-from (
-    select experiment_id, reason, events from staged_reason
-    union all
-    select u.experiment_id, u.reason, -u.events
-    from visitor_unattributed u
-    join staged_pair pair using (experiment_id, unit_id)
-    where u.project_id = %(project_id)s
-) change
+from staged_reason
 group by experiment_id, reason
 on conflict (project_id, experiment_id, reason) do update set
     events = unattributed_tally.events + excluded.events;
 
--- clear_reasons: make room for the new reasons
-delete from visitor_unattributed u
-using staged_pair pair
-where u.project_id = %(project_id)s
-  and u.experiment_id = pair.experiment_id and u.unit_id = pair.unit_id;
-
--- put_reasons: remember the new reasons
+-- put_reasons: remember the changes of the reasons
 insert into visitor_unattributed (project_id, experiment_id, unit_id, reason, events)
 select %(project_id)s, experiment_id, unit_id, reason, events
-from staged_reason;
+from staged_reason
+on conflict (project_id, experiment_id, unit_id, reason) do update set
+    events = visitor_unattributed.events + excluded.events;
 
 -- tally_misnamed: count the step's events that name an experiment or a variant in vain
 insert into unattributed_tally (project_id, experiment_id, reason, events)
-select project_id, case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
+select %(project_id)s, case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
 from (
-    select e.project_id, e.experiment_id,
+    select e.experiment_id,
            case
                when p.experiment_id is null then 'unknown_experiment'
-               when v.variant_id is null then 'unknown_variant'
-               when e.event_type <> 'experiment_impression' and not exists (
+               when not e.is_known then 'unknown_variant'
+               when not exists (
                    select from plan_goal g
-                   where g.project_id = e.project_id and g.experiment_id = e.experiment_id
+                   where g.project_id = %(project_id)s and g.experiment_id = e.experiment_id
                      and g.event_type = e.event_type
                      and (g.event_name is null or g.event_name = e.event_name)
                ) then 'no_matching_goal'
            end as reason
-    from event_log e
+    from staged_event e
     left join experiment_plan p
-        on p.project_id = e.project_id and p.experiment_id = e.experiment_id
-    left join plan_variant v
-        on v.project_id = e.project_id and v.experiment_id = e.experiment_id and v.variant_id = e.variant_id
-    where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
-      and e.source <> 'management'
+        on p.project_id = %(project_id)s and p.experiment_id = e.experiment_id
+    where not (e.is_known and e.event_type = 'experiment_impression')
       and (
           e.experiment_id is not null or e.variant_id is not null
           or e.event_type = 'experiment_impression'
       )
 ) named
 where reason is not null
-group by 1, 2, 3
+group by 2, 3
 on conflict (project_id, experiment_id, reason) do update set
     events = unattributed_tally.events + excluded.events;
 

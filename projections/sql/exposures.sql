@@ -45,13 +45,10 @@ create temporary table if not exists staged_exposure (
 -- stage: merge the step's impressions with what is known; only what changes is staged
 insert into staged_exposure
 with impression as (
-    select e.visitor_id, e.experiment_id, e.variant_id, min(e.occurred_at) as occurred_at
-    from event_log e
-    join plan_variant v using (project_id, experiment_id, variant_id)
-    where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
-      and e.event_type = 'experiment_impression' and e.source <> 'management'
-      and e.visitor_id is not null
-    group by e.visitor_id, e.experiment_id, e.variant_id
+    select unit_id as visitor_id, experiment_id, variant_id, min(occurred_at) as occurred_at
+    from staged_event
+    where event_type = 'experiment_impression' and is_known and is_identified
+    group by unit_id, experiment_id, variant_id
 ),
 seen as (
     select visitor_id, experiment_id,
@@ -67,14 +64,15 @@ merged as (
            known.variant_id as old_variant_id, known.first_exposed_at as old_exposed_at,
            known.epoch as old_epoch, known.multiple as old_multiple,
            s.variant_id, s.first_exposed_at,
-           known.visitor_id is null
+           known.variant_id is null
                or (s.first_exposed_at, s.variant_id) < (known.first_exposed_at, known.variant_id) as is_first,
            s.multiple or coalesce(known.multiple or known.variant_id <> s.variant_id, false) as multiple
     from seen s
-    left join visitor_exposure known
-        on known.project_id = %(project_id)s
-       and known.visitor_id = s.visitor_id
-       and known.experiment_id = s.experiment_id
+    left join lateral (
+        select variant_id, first_exposed_at, epoch, multiple from visitor_exposure x
+        where x.project_id = %(project_id)s and x.visitor_id = s.visitor_id and x.experiment_id = s.experiment_id
+        offset 0
+    ) known on true
 )
 select visitor_id, experiment_id,
        case when is_first then variant_id else old_variant_id end,
@@ -110,21 +108,28 @@ on conflict (project_id, experiment_id, variant_id, epoch, day) do update set
 
 -- tally_impressions: count the step's impressions
 insert into impression_tally (project_id, experiment_id, variant_id, day, impressions)
-select e.project_id, e.experiment_id, e.variant_id, (e.occurred_at at time zone 'UTC')::date, count(*)
-from event_log e
-join plan_variant v using (project_id, experiment_id, variant_id)
-where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
-  and e.event_type = 'experiment_impression' and e.source <> 'management'
-group by 1, 2, 3, 4
+select %(project_id)s, experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*)
+from staged_event
+where event_type = 'experiment_impression' and is_known
+group by 2, 3, 4
 on conflict (project_id, experiment_id, variant_id, day) do update set
     impressions = impression_tally.impressions + excluded.impressions;
 
--- put_exposures: remember who was exposed to what
+-- put_exposures: remember who was exposed to what, for the first time
 insert into visitor_exposure (
     project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
 )
 select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
 from staged_exposure
+where old_variant_id is null;
+
+-- change_exposures: correct what an earlier or another exposure changes
+insert into visitor_exposure (
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+)
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+from staged_exposure
+where old_variant_id is not null
 on conflict (project_id, visitor_id, experiment_id) do update set
     variant_id = excluded.variant_id,
     first_exposed_at = excluded.first_exposed_at,
