@@ -14,11 +14,12 @@ from projections.event_log import Head, NewEvent, append, append_facts, encode_r
 
 EXPERIMENTS = 50
 VARIANTS = 2
-# What a visitor does: looks at pages, sees two experiments, and every fourth one buys.
+# What a visitor does, as the browser script reports it: looks at pages and stays on them, sees two experiments,
+# and every tenth one buys.
 PAGES_PER_VISITOR = 6
 EXPERIMENTS_PER_VISITOR = 2
-BUYERS_SHARE = 0.25
-EVENTS_PER_VISITOR = PAGES_PER_VISITOR + EXPERIMENTS_PER_VISITOR + BUYERS_SHARE
+BUYERS_SHARE = 0.1
+EVENTS_PER_VISITOR = 2 * PAGES_PER_VISITOR + EXPERIMENTS_PER_VISITOR + BUYERS_SHARE
 BATCH_EVENTS = 50_000
 
 _GOALS = (
@@ -120,6 +121,7 @@ def _visit(random: Random, occurred_us: int) -> list[NewEvent]:
         add("experiment_impression", **named, event_data=data)
     for _ in range(PAGES_PER_VISITOR):
         add("pageview")
+        add("engagement", event_data=b'{"engagedSeconds":12}')
     if random.random() < BUYERS_SHARE:
         add("conversion", event_name="purchase", event_data=b'{"amount":%d.5}' % random.randint(5, 200))
     return events

@@ -48,6 +48,7 @@ async def catch_up(
     sql = queries("catch_up")
     async with connection.transaction():
         await use_schema(connection, schema)
+        await connection.execute(sql["let_sort_in_memory"])
         after = await checkpoint(connection, project_id)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
         log_end, next_fact = row or (None, None)

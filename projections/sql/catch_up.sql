@@ -24,6 +24,9 @@ select
      where project_id = %(project_id)s and source = 'management' and position > %(after)s
      order by position limit 1);
 
+-- let_sort_in_memory: a step of many events sorts and hashes without going to disk
+set local work_mem = '64MB';
+
 -- count: how many events a range holds, which must be its length
 select count(*) from event_log
 where project_id = %(project_id)s and position > %(after)s and position <= %(until)s;
@@ -53,7 +56,7 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   and e.source <> 'management'
   and (
       e.event_type = 'experiment_impression' or e.experiment_id is not null or e.variant_id is not null
-      or e.event_type = any (array(select event_type from plan_goal where project_id = %(project_id)s))
+      or e.event_type = any (array(select distinct event_type from plan_goal where project_id = %(project_id)s))
   );
 
 -- lagging: projects whose log goes on behind their checkpoint

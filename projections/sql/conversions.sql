@@ -336,6 +336,7 @@ insert into visitor_outcome (
 )
 select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value, first_converted_at
 from staged_outcome
+order by experiment_id, unit_id
 on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
     epoch = excluded.epoch,
     day = excluded.day,

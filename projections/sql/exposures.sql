@@ -121,7 +121,8 @@ insert into visitor_exposure (
 )
 select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
 from staged_exposure
-where old_variant_id is null;
+where old_variant_id is null
+order by visitor_id, experiment_id;
 
 -- change_exposures: correct what an earlier or another exposure changes
 insert into visitor_exposure (
