@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -133,7 +134,7 @@ def server_row(
 def new_event_id(now: datetime) -> bytes:
     """A fresh time-ordered id (UUID version 7)."""
     millis = (now - _UNIX_EPOCH) // timedelta(milliseconds=1)
-    return _time_ordered(millis, secrets.token_bytes(10), version=7)
+    return _time_ordered(millis, secrets.token_bytes(10), _VERSION_7)
 
 
 def browser_event_id(project_id: UUID, event: TrackEvent) -> bytes:
@@ -145,15 +146,24 @@ def browser_event_id(project_id: UUID, event: TrackEvent) -> bytes:
     timestamp = event.timestamp
     if isinstance(timestamp, float) and timestamp.is_integer():
         timestamp = int(timestamp)
-    key = f"{timestamp!r}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}"
-    digest = hashlib.blake2b(key.encode(), digest_size=10, key=project_id.bytes).digest()
-    return _time_ordered(int(timestamp), digest, version=8)
+    content = _keyed_hash(project_id).copy()
+    content.update(f"{timestamp!r}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}".encode())
+    return _time_ordered(int(timestamp), content.digest(), _VERSION_8)
 
 
-def _time_ordered(millis: int, tail: bytes, *, version: int) -> bytes:
-    high = (version << 4) | (tail[0] & 0x0F)
-    variant = 0x80 | (tail[2] & 0x3F)
-    return millis.to_bytes(6, "big") + bytes((high, tail[1], variant)) + tail[3:]
+@lru_cache(maxsize=256)
+def _keyed_hash(project_id: UUID) -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=10, key=project_id.bytes)
+
+
+def _time_ordered(millis: int, tail: bytes, version: int) -> bytes:
+    """A UUID: 48 bits of time, then 80 bits of which the version and the variant take six."""
+    return ((millis << 80 | int.from_bytes(tail)) & _UUID_MASK | version).to_bytes(16)
+
+
+_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
+_VERSION_7 = 0x7 << 76 | 0x2 << 62
+_VERSION_8 = 0x8 << 76 | 0x2 << 62
 
 
 def refuse_nul(event: TrackEvent) -> None:

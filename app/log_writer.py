@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from projections.event_log import Appended, Head, IdempotencyKey, NewEvent, append
@@ -42,7 +43,7 @@ class Unavailable(Exception):  # noqa: N818
     """The database cannot be reached; nothing was acknowledged, try again."""
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one event: its id in the log, whether it was there before, why it was refused."""
 
     event_id: bytes
@@ -106,7 +107,7 @@ class LogWriter:
 
         Raises Overloaded when the queue is full and Unavailable when the database stays away.
         """
-        size = sum(len(event.row) for event in events)
+        size = sum([len(event.row) for event in events])
         full = (
             self._queued_events + len(events) > QUEUED_EVENTS_MAX or self._queued_bytes + size > QUEUED_BYTES_MAX
         )
@@ -228,23 +229,19 @@ class LogWriter:
 
 def _without_repeats(
     group: list[_Submission],
-) -> tuple[dict[UUID, list[NewEvent]], dict[tuple[UUID, bytes], NewEvent]]:
+) -> tuple[dict[UUID, list[NewEvent]], dict[UUID, dict[bytes, NewEvent]]]:
     """The group's events by project, each id and each key once; `firsts` says who came first."""
-    batches: dict[UUID, list[NewEvent]] = {}
-    firsts: dict[tuple[UUID, bytes], NewEvent] = {}
+    firsts: dict[UUID, dict[bytes, NewEvent]] = {}
     for submission in group:
-        batch = batches.setdefault(submission.project_id, [])
+        remember = firsts.setdefault(submission.project_id, {}).setdefault
         for event in submission.events:
-            identity = event.idempotency.key_hash if event.idempotency else event.event_id
-            if (submission.project_id, identity) not in firsts:
-                firsts[submission.project_id, identity] = event
-                batch.append(event)
-    return batches, firsts
+            remember(event.idempotency.key_hash if event.idempotency else event.event_id, event)
+    return {project_id: list(events.values()) for project_id, events in firsts.items()}, firsts
 
 
 def _outcomes(
     group: list[_Submission],
-    firsts: dict[tuple[UUID, bytes], NewEvent],
+    firsts: dict[UUID, dict[bytes, NewEvent]],
     appended: Appended,
     *,
     uncertain: bool,
@@ -252,11 +249,11 @@ def _outcomes(
     def outcome(project_id: UUID, event: NewEvent) -> Outcome:
         if event.idempotency is not None:
             return keyed(project_id, event, event.idempotency)
-        first = firsts[project_id, event.event_id]
+        first = firsts[project_id][event.event_id]
         return Outcome(event.event_id, duplicate=first is not event or event.event_id not in appended.fresh)
 
     def keyed(project_id: UUID, event: NewEvent, key: IdempotencyKey) -> Outcome:
-        first = firsts[project_id, key.key_hash]
+        first = firsts[project_id][key.key_hash]
         known = appended.known.get((project_id, key.key_hash))
         if known is not None and first.event_id not in appended.fresh:
             # After a lost connection our own first try may be what is remembered.
@@ -265,6 +262,8 @@ def _outcomes(
         same_body = first.idempotency is not None and first.idempotency.body_hash == key.body_hash
         return Outcome(first.event_id, duplicate=first is not event, conflict=not same_body)
 
+    if len(appended.fresh) == sum(len(submission.events) for submission in group):  # the ordinary case
+        return [[Outcome(event.event_id) for event in submission.events] for submission in group]
     return [[outcome(submission.project_id, event) for event in submission.events] for submission in group]
 
 

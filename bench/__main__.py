@@ -28,7 +28,7 @@ from projections.event_log import binary_rows
 
 HORIZON = Horizon(timedelta(days=30), timedelta(days=1))
 CONNECTIONS_BATCH = 48
-CONNECTIONS_SINGLE = 32
+CONNECTIONS_SINGLE = 128
 
 
 class Figure:

@@ -42,7 +42,8 @@ async def start_experiments(connection: psycopg.AsyncConnection[Any], project_id
     """Write the facts of all experiments."""
     now = datetime.now(UTC) - timedelta(hours=1)
     async with connection.transaction():
-        await append_facts(connection, project_id, [fact for n in range(EXPERIMENTS) for fact in _facts(n, now)], now)
+        facts = [fact for number in range(EXPERIMENTS) for fact in _facts(number, now)]
+        await append_facts(connection, project_id, facts, now)
 
 
 def _facts(number: int, now: datetime) -> list[Fact]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid4
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -24,6 +25,7 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _SIXTEEN = struct.pack(">i", 16)
+_TWO_NULLS = _NULL * 2
 _ROW_FIELDS = 18
 # All but project, position and time, which the digest takes in by themselves.
 ROW_FIELDS_HASHED = _ROW_FIELDS - 3
@@ -39,7 +41,7 @@ class IdempotencyKey(NamedTuple):
     body_hash: bytes
 
 
-class NewEvent(NamedTuple):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event ready to append: its id, its row in binary COPY form, and its key if it has one."""
 
     event_id: bytes
@@ -151,26 +153,27 @@ def encode_row(
 
     `occurred_us` is as `postgres_us` gives it.
     """
-    return b"".join(
-        (
-            _EIGHT_BYTES.pack(8, occurred_us),
-            _SIXTEEN,
-            event_id,
-            _SOURCES[source],
-            _uuid(experiment_id),
-            _uuid(variant_id),
-            _text(event_type),
-            _text(event_name),
-            _text(visitor_id),
-            _text(session_id),
-            _text(pathname),
-            _text(full_url),
-            _text(referrer),
-            _bytes(utm),
-            _bytes(event_data),
-            _bytes(context),
-        )
-    )
+    # Written out, since a call for each field is what this function would cost.
+    pack = _LENGTH.pack
+    kind = event_type.encode()
+    parts = [_EIGHT_BYTES.pack(8, occurred_us), _SIXTEEN, event_id, _SOURCES[source]]
+    if experiment_id is None and variant_id is None:
+        parts.append(_TWO_NULLS)
+    else:
+        parts += (_uuid(experiment_id), _uuid(variant_id))
+    parts += (pack(len(kind)), kind)
+    for text in (event_name, visitor_id, session_id, pathname, full_url, referrer):
+        if text is None:
+            parts.append(_NULL)
+        else:
+            data = text.encode()
+            parts += (pack(len(data)), data)
+    for json in (utm, event_data, context):
+        if json is None:
+            parts.append(_NULL)
+        else:
+            parts += (pack(len(json)), json)
+    return b"".join(parts)
 
 
 def postgres_us(time: datetime) -> int:
@@ -215,9 +218,10 @@ def chain_digest(
 class _UuidArray:
     """Sixteen-byte values sent as uuid[] without a Python object for each."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "values")
 
     def __init__(self, values: Sequence[bytes]) -> None:
+        self.values = values
         head = struct.pack(">iiiii", 1, 0, _UUID_OID, len(values), 1)
         self.data = head + b"".join([_SIXTEEN + value for value in values])
 
@@ -234,12 +238,11 @@ async def _remember(
     connection: AsyncConnection[Any], projects: list[UUID], batches: Mapping[UUID, Sequence[NewEvent]]
 ) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
     connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
-    plain = sorted(
-        (project.bytes, event.event_id)
+    plain = [  # sorted, as the projects are
+        (project.bytes, event_id)
         for project in projects
-        for event in batches[project]
-        if event.idempotency is None
-    )
+        for event_id in sorted([event.event_id for event in batches[project] if event.idempotency is None])
+    ]
     keyed = sorted(
         (project.bytes, event.idempotency.key_hash, event.event_id, event.idempotency.body_hash)
         for project in projects
@@ -249,7 +252,7 @@ async def _remember(
     fresh: set[bytes] = set()
     if plain:
         columns = [_UuidArray(column) for column in zip(*plain, strict=True)]
-        fresh |= await _returned_ids(connection, "insert_ledger", columns, [row[1] for row in plain])
+        fresh |= await _returned_ids(connection, "insert_ledger", columns, columns[1].values)
     known: dict[tuple[UUID, bytes], Known] = {}
     if keyed:
         columns = [_UuidArray(column) for column in zip(*keyed, strict=True)]
@@ -262,7 +265,7 @@ async def _remember(
 
 
 async def _returned_ids(
-    connection: AsyncConnection[Any], query: str, columns: list[_UuidArray], ids: list[bytes]
+    connection: AsyncConnection[Any], query: str, columns: list[_UuidArray], ids: Sequence[bytes]
 ) -> set[bytes]:
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(queries("event_log")[query], columns)
@@ -316,13 +319,7 @@ _EIGHT_BYTES = struct.Struct(">iq")
 _LENGTH = struct.Struct(">i")
 
 
-def _bytes(value: bytes | None) -> bytes:
-    return _NULL if value is None else _LENGTH.pack(len(value)) + value
-
-
-def _text(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
+def _text(value: str) -> bytes:
     data = value.encode()
     return _LENGTH.pack(len(data)) + data
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import msgspec
 import psycopg
 import pytest
 
@@ -182,7 +183,7 @@ def _poison() -> NewEvent:
 
 
 def _keyed(key: uuid.UUID) -> NewEvent:
-    return Seen("buyer", 1).row()._replace(idempotency=IdempotencyKey(key.bytes, key.bytes))
+    return msgspec.structs.replace(Seen("buyer", 1).row(), idempotency=IdempotencyKey(key.bytes, key.bytes))
 
 
 async def _count(connection, project_id) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from app.database import connect
@@ -75,7 +76,7 @@ async def test_an_idempotency_key_tells_what_it_stood_for(connection) -> None:
     """The second use of a key appends nothing and shows event and body of the first."""
     project_id = await new_project(connection)
     key = IdempotencyKey(b"k" * 16, b"b" * 16)
-    first, second = (Seen("ann", minute).row()._replace(idempotency=key) for minute in (1, 2))
+    first, second = (msgspec.structs.replace(Seen("ann", minute).row(), idempotency=key) for minute in (1, 2))
 
     await append(connection, {project_id: [first]}, {}, lambda: NOW)
     appended = await append(connection, {project_id: [second]}, {}, lambda: NOW)
