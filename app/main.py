@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 
 from app import problems
 from app.http.backend import backend_router
-from app.http.browser import allow_any_origin, browser_router
+from app.http.browser import allow_any_origin, browser_router, take_plain_batches
 from app.http.dashboard import dashboard_router
 from app.http.demo import demo_order, demo_page
 from app.http.health import healthz, metrics, readyz
@@ -51,7 +51,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
         ],
         lifespan=[lifespan],
         dependencies={"services": Provide(_services, sync_to_thread=False)},
-        middleware=[allow_any_origin],
+        middleware=[allow_any_origin, take_plain_batches],
         exception_handlers={
             Problem: problems.answer_problem,
             Refusal: problems.answer_refusal,

@@ -12,38 +12,31 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.sql import SQL
 
 from app.database import EmbeddedPostgres, connect, prepare_database
 from app.decoding import decode_with_care
 from app.event_rows import Horizon
-from bench.load import bodies, send
+from bench.figures import Figure
+from bench.load import Load, bodies, send
+from bench.projecting import measure_projecting
 from bench.server import Server, started_server
 from projections.event_log import binary_rows
+from projections.generations import status
 
 HORIZON = Horizon(timedelta(days=30), timedelta(days=1))
 CONNECTIONS_BATCH = 48
 CONNECTIONS_SINGLE = 128
 
 
-class Figure:
-    """One line of the table."""
-
-    def __init__(self, name: str, value: float, unit: str, bar: str = "") -> None:
-        """A value with its unit, and the bar it should reach."""
-        self.name, self.value, self.unit, self.bar = name, value, unit, bar
-
-    def line(self) -> str:
-        """The figure as a row."""
-        return f"{self.name:58} {self.value:>14,.3f} {self.unit:10} {self.bar}"
-
-
-async def measure(url: str, events: int) -> list[Figure]:
+async def measure(url: str, events: int, log_events: int) -> list[Figure]:
     """All figures, in order."""
     await prepare_database(url)
     figures: list[Figure] = []
@@ -52,6 +45,8 @@ async def measure(url: str, events: int) -> list[Figure]:
     with started_server(url) as server:
         figures += await _http(url, server, events, copy_rate)
     figures += await _disk(url)
+    if log_events:
+        figures += await measure_projecting(url, log_events)
     return figures
 
 
@@ -83,8 +78,11 @@ async def _copy_ceiling(url: str, events: int) -> float:
 async def _http(url: str, server: Server, events: int, copy_rate: float) -> list[Figure]:
     project_id = await _project(url)
     fresh = bodies(project_id, events // 50, 50, seed=2)
-    batch = await send(server.port, "/api/analytics/track", fresh, connections=CONNECTIONS_BATCH)
-    cpu = server.cpu_seconds()
+    before = server.cpu_seconds()
+    batch, lag_ms = await _with_lag(
+        url, project_id, send(server.port, "/api/analytics/track", fresh, connections=CONNECTIONS_BATCH)
+    )
+    cpu = server.cpu_seconds() - before
     again = await send(server.port, "/api/analytics/track", fresh, connections=CONNECTIONS_BATCH)
     empty = await send(server.port, "/empty", [b""] * (events // 10), connections=CONNECTIONS_SINGLE)
     ones = bodies(project_id, events // 10, 1, seed=3)
@@ -99,10 +97,25 @@ async def _http(url: str, server: Server, events: int, copy_rate: float) -> list
         Figure("  empty 202 of the same server", empty.per_second, "requests/s"),
         Figure("  as a share of that", single.per_second / empty.per_second, "", "bar 0.5, aim 0.75"),
         Figure("latency p99 at half the batch load", calm.latency_ms_p99, "ms", "bar 50, aim 20"),
+        Figure("lag of the projections at full ingest, p99", lag_ms, "ms", "bar 2000, aim 500"),
         Figure("duplicates against fresh", again.per_second / batch.per_second, "times", "bar 1.5, aim 3"),
         Figure("server CPU per event, batches", cpu / (batch.requests * 50) * 1e6, "us"),
         Figure("memory of the server", server.memory_mb(), "MB", "bar 300, aim 150"),
     ]
+
+
+async def _with_lag(url: str, project_id: uuid.UUID, load: Coroutine[Any, Any, Load]) -> tuple[Load, float]:
+    """A load, and for how long (p99, ms) the oldest event that is not counted yet has waited meanwhile."""
+    task = asyncio.create_task(load)
+    waits: list[float] = []
+    async with await connect(url) as connection:
+        while not task.done():
+            for project in await status(connection):
+                if project.project_id == project_id:
+                    since = project.waiting_since
+                    waits.append((datetime.now(UTC) - since) / timedelta(milliseconds=1) if since else 0.0)
+            await asyncio.sleep(0.02)
+    return await task, sorted(waits)[int(len(waits) * 0.99)]
 
 
 async def _disk(url: str) -> list[Figure]:
@@ -129,7 +142,8 @@ async def _project(url: str) -> uuid.UUID:
 def main() -> None:
     """Print the table; write JSON when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=100_000, help="events of each batch measurement")
+    parser.add_argument("--events", type=int, default=300_000, help="events of each batch measurement")
+    parser.add_argument("--log", type=int, default=1_000_000, help="events of the projected log; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--url", help="a database of its own; default: an embedded one in a temporary folder")
     chosen = parser.parse_args()
@@ -137,13 +151,13 @@ def main() -> None:
         embedded = None if chosen.url else EmbeddedPostgres(Path(directory))
         url: str = chosen.url or embedded.url  # type: ignore[union-attr]
         try:
-            figures = asyncio.run(measure(url, chosen.events))
+            figures = asyncio.run(measure(url, chosen.events, chosen.log))
         finally:
             if embedded is not None:
                 embedded.close()
     print("\n".join(figure.line() for figure in figures))
     if chosen.json:
-        found: list[dict[str, Any]] = [vars(figure) for figure in figures]
+        found: list[dict[str, Any]] = [msgspec.to_builtins(figure) for figure in figures]
         chosen.json.write_text(
             json.dumps({"python": sys.version, "psycopg": psycopg.__version__, "figures": found})
         )

@@ -63,10 +63,10 @@ async def send(
     """Send each body once over some connections, as fast as they are answered or at a rate a second."""
     queue = iter(enumerate(requests))
     latencies: list[float] = []
+    streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(connections)))
     began = time.perf_counter()
 
-    async def work() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for number, body in queue:
             due = began if rate is None else began + number / rate
             if (wait := due - time.perf_counter()) > 0:
@@ -81,7 +81,7 @@ async def send(
             latencies.append(time.perf_counter() - (sent if rate is None else min(sent, due)))
         writer.close()
 
-    await asyncio.gather(*(work() for _ in range(connections)))
+    await asyncio.gather(*(work(*stream) for stream in streams))
     seconds = time.perf_counter() - began
     latencies.sort()
     return Load(

@@ -68,9 +68,11 @@ def _facts(number: int, now: datetime) -> list[Fact]:
     return [created, ExperimentStarted(at=now, actor="bench", experiment_id=experiment_id(number))]
 
 
-async def write_log(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, events: int) -> int:
+async def write_log(
+    connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, events: int, seed: int = 1
+) -> int:
     """Append about that many events of visitors; how many it were."""
-    random = Random(1)
+    random = Random(seed)
     began_us = postgres_us(datetime.now(UTC) - timedelta(minutes=30))
     heads: dict[uuid.UUID, Head] = {}
     batch: list[NewEvent] = []

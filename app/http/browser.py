@@ -4,16 +4,16 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from litestar import Request, Response, Router, post, route
 from litestar.di import NamedDependency
-from litestar.enums import HttpMethod
+from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.decoding import Rejected, decode_track, decode_with_care
-from app.json_body import inflate
+from app.json_body import BODY_BYTES_MAX, inflate
 from app.problems import Problem
 from app.projects import Project, parse_project_id
 from app.script import render_script
@@ -51,25 +51,31 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     content type says, gzip allowed. One bad event never costs its neighbours.
     """
     body = inflate(await request.body(), request.headers.get("content-encoding"))
+    answer = await _append(services, body, request.headers.get("origin"))
+    return Response(answer, status_code=202, media_type="application/json")
+
+
+async def _append(services: Services, body: bytes, origin: str | None) -> bytes:
     now = datetime.now(UTC)
     batch = decode_track(body, now, services.horizon)
     if batch is None:  # in a thread, so that nobody else waits for it
         batch = await asyncio.to_thread(decode_with_care, body, now, services.horizon)
     project = await services.projects.get(services.pool, batch.project_id)
-    _refuse_foreign_origin(project, request)
+    if not project.allows(origin):
+        raise Problem(403, "origin_not_allowed", "this project takes no events from pages of this origin")
     outcomes = await services.writer.write(batch.project_id, batch.events) if batch.events else []
     refused = [
         Rejected(index, outcome.refused)
         for index, outcome in zip(batch.indices, outcomes, strict=True)
         if outcome.refused
     ]
-    duplicates = sum(outcome.duplicate for outcome in outcomes)
+    duplicates = sum([outcome.duplicate for outcome in outcomes])
     answer = Accepted(
         accepted=len(outcomes) - duplicates - len(refused),
         duplicates=duplicates,
         rejected=sorted(batch.rejected + refused, key=lambda rejected: rejected.index),
     )
-    return Response(msgspec.json.encode(answer), status_code=202, media_type="application/json")
+    return msgspec.json.encode(answer)
 
 
 @route("/script.js", http_method=READ, summary="The tracking script of a project", tags=["browser"])
@@ -122,17 +128,72 @@ def allow_any_origin(app: ASGIApp) -> ASGIApp:
     return middleware
 
 
+def take_plain_batches(app: ASGIApp) -> ASGIApp:
+    """Answer an ordinary batch without the request and response objects, which cost more than the events.
+
+    Ordinary is a POST to /track that names its length, within the limit, and no encoding: all that a
+    browser sends. The rest goes the long way to `track`, and so do refusals, to the error map.
+    """
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or scope["path"] != _TRACK_PATH or scope["method"] != HttpMethod.POST:
+            await app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        if b"content-encoding" in headers or not length.isdigit() or int(length) > BODY_BYTES_MAX:
+            await app(scope, receive, send)
+            return
+        body = await _read(receive)
+        if body is None:  # the client went away
+            return
+        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
+        try:
+            answer = await _append(scope["litestar_app"].state.services, inflate(body, None), origin)
+        except Exception as error:  # noqa: BLE001  (raised again where the error map hears of it)
+            await app(scope, _raising(error), send)
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 202,
+                "headers": [*_JSON, (b"content-length", str(len(answer)).encode())],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+    return middleware
+
+
+def _raising(error: Exception) -> Receive:
+    """A body that cannot be read, for this reason."""
+
+    async def receive() -> NoReturn:
+        raise error
+
+    return receive
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """A body whose length is known to be within the limit."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message["body"])
+        if not message["more_body"]:
+            return b"".join(parts)
+
+
+_TRACK_PATH = f"{PREFIX}/track"
+_JSON = ((b"content-type", b"application/json"),)
 _PUBLIC_PATHS = {f"{PREFIX}{path}" for path in ("/track", "/experiments/active", "/script.js")}
 
 
 async def _project(request: AnyRequest, services: Services) -> Project:
     project_id = parse_project_id(request.query_params.get("projectId"))
     return await services.projects.get(services.pool, project_id)
-
-
-def _refuse_foreign_origin(project: Project, request: AnyRequest) -> None:
-    if not project.allows(request.headers.get("origin")):
-        raise Problem(403, "origin_not_allowed", "this project takes no events from pages of this origin")
 
 
 def _cacheable(request: AnyRequest, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response[bytes]:

@@ -1,0 +1,105 @@
+"""Projections and results over a small and a large log: speed, and whether either depends on the size."""
+
+import http.client
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from app.database import connect
+from app.projects import create_project
+from bench.figures import Figure
+from bench.project_log import experiment_id, start_experiments, write_log
+from bench.server import started_server
+from projections.catch_up import create_staging
+from projections.generations import catch_up_live, live_schema, rebuild
+
+SMALL_EVENTS = 10_000
+PROBE_EVENTS = 100_000
+QUERIES = 400
+
+
+async def measure_projecting(url: str, events: int) -> list[Figure]:
+    """Grow one project's log from SMALL_EVENTS to `events`; figures at both ends."""
+    async with await connect(url) as connection:
+        async with connection.transaction():
+            project_id, key = await create_project(connection, "bench of projections", (), actor="bench")
+        await start_experiments(connection, project_id)
+        await create_staging(connection)
+        await _grow(connection, project_id, SMALL_EVENTS, seed=1)
+        await _show_experiments(connection, project_id)
+        small_ms = _results_ms_p99(url, key)
+        early = await _grow(connection, project_id, PROBE_EVENTS, seed=2)
+        written = SMALL_EVENTS + PROBE_EVENTS
+        for seed, part in enumerate(range(written, events, 1_000_000), 3):
+            await _grow(connection, project_id, min(1_000_000, events - part), seed=seed)
+        late = await _grow(connection, project_id, PROBE_EVENTS, seed=1_000)
+        large_ms = _results_ms_p99(url, key)
+        await connection.execute("checkpoint")
+        rate = await _rebuild_rate(url, connection)
+    return [
+        Figure(f"rebuild, log of {events:,} events, 50 experiments", rate, "events/s", "bar 300k, aim 1M"),
+        Figure(
+            f"cost of an event behind {events:,} against behind 10,000", sum(late) / sum(early), "times", "bar 1.2"
+        ),
+        Figure("  of its append", late[0] / early[0], "of early"),
+        Figure("  of its projection", late[1] / early[1], "of early"),
+        Figure("results p99, log of 10,000", small_ms, "ms", "bar 10, aim 3"),
+        Figure(f"results p99, log of {events:,}", large_ms, "ms", "bar 10, aim 3"),
+    ]
+
+
+async def _grow(
+    connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, events: int, seed: int
+) -> tuple[float, float]:
+    """Append and project that many events; the seconds of each."""
+    began = time.perf_counter()
+    await write_log(connection, project_id, events, seed)
+    written = time.perf_counter()
+    await catch_up_live(connection, project_id)
+    return written - began, time.perf_counter() - written
+
+
+async def _rebuild_rate(url: str, connection: psycopg.AsyncConnection[Any]) -> float:
+    row = await (await connection.execute("select sum(event_count) from log_batch")).fetchone()
+    async with await connect(url) as builder, await connect(url) as keeper:
+        began = time.perf_counter()
+        differences = await rebuild(builder, keeper)
+        seconds = time.perf_counter() - began
+    if differences or row is None:
+        raise RuntimeError(f"the rebuilt tallies differ: {differences}")
+    return float(row[0]) / seconds
+
+
+async def _show_experiments(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID) -> None:
+    """Let the results endpoint find the experiments, whose facts were written straight into the log."""
+    await connection.execute(
+        SQL(
+            "insert into experiment select project_id, experiment_id, 1, 'running', now(), state"
+            " from {}.experiment_plan where project_id = %s"
+        ).format(Identifier(await live_schema(connection))),
+        (project_id,),
+    )
+
+
+def _results_ms_p99(url: str, key: str) -> float:
+    """Over HTTP, one request after another, once the server has warmed up."""
+    with started_server(url) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.port)
+        took = [_ask(client, key, number % 50) for number in range(QUERIES + 100)][100:]
+        client.close()
+    return sorted(took)[int(len(took) * 0.99)] * 1000
+
+
+def _ask(client: http.client.HTTPConnection, key: str, number: int) -> float:
+    began = time.perf_counter()
+    path = f"/api/analytics/experiments/{experiment_id(number)}/results"
+    client.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+    answer = client.getresponse()
+    body = answer.read()
+    if answer.status != HTTPStatus.OK:
+        raise RuntimeError(f"results answered {answer.status}: {body[:200]!r}")
+    return time.perf_counter() - began

@@ -1,0 +1,138 @@
+"""How PostgreSQL reaches the rows of hot statements: through keys, whatever the size of the tables."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from projections.catch_up import create_staging, use_schema
+from projections.conversions import apply as apply_conversions
+from projections.event_log import append
+from projections.exposures import apply as apply_exposures
+from projections.generations import catch_up_live, live_schema
+from projections.queries import queries
+from projections.steps import Step, run_queries, step_parameters
+from tests.projections.log_of_events import Seen, new_project, plan, write
+
+LARGE = {
+    "event_log",
+    "event_ledger",
+    "log_batch",
+    "visitor_exposure",
+    "goal_event",
+    "visitor_outcome",
+    "visitor_unattributed",
+}
+
+
+@pytest.fixture
+async def project(connection):
+    """A project whose tables are large enough that the planner has a choice, with statistics."""
+    project_id = await new_project(connection)
+    experiment = plan()
+    await write(connection, project_id, experiment.created(), experiment.started())
+    variant = experiment.variants[0].id
+    async with connection.transaction():
+        await _append(connection, project_id, _visits(experiment, variant, 0, 6000))
+    await catch_up_live(connection, project_id)
+    await connection.execute(
+        "insert into log_batch select %s, n, 1, now(), ''::bytea from generate_series(1, 10000) n", (uuid.uuid4(),)
+    )
+    for schema in ("public", await live_schema(connection)):
+        await _analyze(connection, schema)
+    return project_id, experiment, variant
+
+
+async def _analyze(connection: Any, schema: str) -> None:
+    tables = "select format('%%I.%%I', schemaname, tablename) from pg_tables where schemaname = %s"
+    for (table,) in await (await connection.execute(tables, (schema,))).fetchall():
+        await connection.execute(f"analyze {table}")
+
+
+def _visits(experiment: Any, variant: Any, first: int, last: int) -> list[Seen]:
+    seen = [
+        Seen(f"visitor {n}", 1, experiment=experiment.experiment_id, variant=variant) for n in range(first, last)
+    ]
+    bought = [
+        Seen(f"visitor {n}", 2, "conversion", "purchase", data='{"amount": 5}') for n in range(first, last, 2)
+    ]
+    return [*seen, *bought]
+
+
+async def _append(connection: Any, project_id: Any, events: list[Seen]) -> None:
+    await append(connection, {project_id: [event.row() for event in events]}, {}, lambda: datetime.now(UTC))
+
+
+def _nodes(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    return [tree, *(node for child in tree.get("Plans", []) for node in _nodes(child))]
+
+
+async def _plan(connection: Any, query: str, parameters: Any) -> list[dict[str, Any]]:
+    row = await (await connection.execute(f"explain (format json) {query}", parameters)).fetchone()
+    return _nodes((row[0] if isinstance(row[0], list) else json.loads(row[0]))[0]["Plan"])
+
+
+def _scanned(nodes: list[dict[str, Any]]) -> set[str]:
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} & LARGE
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("event_log", "head"),
+        ("event_log", "position_at"),
+        ("event_log", "received_at"),
+        ("catch_up", "checkpoint"),
+        ("catch_up", "ahead"),
+        ("catch_up", "count"),
+        ("exposures", "visitors"),
+        ("exposures", "impressions"),
+    ],
+)
+async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, project, file, name):
+    """The statements that run all the time touch as many rows as they answer."""
+    project_id, experiment, _ = project
+    parameters = {
+        "project_id": project_id,
+        "experiment_id": experiment.experiment_id,
+        "time": datetime.now(UTC),
+        "position": 10,
+        "after": 4,
+        "until": 20,
+    }
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        nodes = await _plan(connection, queries(file)[name], parameters)
+    assert _scanned(nodes) == set()
+    if name not in {"visitors", "impressions"}:
+        assert not [node for node in nodes if "Sort" in node["Node Type"]]
+
+
+async def test_a_step_reaches_large_tables_through_their_keys(connection, project, monkeypatch):
+    """Each statement of a step is planned beside full tables and a step of a few events."""
+    project_id, experiment, variant = project
+    async with connection.transaction():
+        await _append(connection, project_id, _visits(experiment, variant, 5990, 6010))
+    step = Step(project_id, 9002, 9032)
+    scanned: dict[str, set[str]] = {}
+
+    async def explained(connection: Any, file: str, names: tuple[str, ...], parameters: dict[str, Any]) -> None:
+        for name in names:
+            nodes = await _plan(connection, queries(file)[name], parameters)
+            if found := _scanned(nodes):
+                scanned[f"{file}.{name}"] = found
+        await run_queries(connection, file, names, parameters)
+
+    monkeypatch.setattr("projections.exposures.run_queries", explained)
+    monkeypatch.setattr("projections.conversions.run_queries", explained)
+    await create_staging(connection)
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        await explained(connection, "catch_up", ("stage_events",), step_parameters(step))
+        await apply_exposures(connection, step)
+        await apply_conversions(connection, step)
+        row = await (await connection.execute("select count(*) from staged_outcome")).fetchone()
+    assert row[0] > 0
+    assert scanned == {}
