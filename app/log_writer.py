@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from projections.event_log import Appended, Head, IdempotencyKey, NewEvent, append
+from projections.event_log import AlreadyKnownError, Appended, Head, IdempotencyKey, NewEvent, append
 
 QUEUED_EVENTS_MAX = 20_000
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
@@ -79,6 +79,8 @@ class LogWriter:
         self._arrived = asyncio.Event()
         self._closing = False
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        # Whether the next events are likely all new, as the last ones were.
+        self._all_new = True
         self._heads: dict[UUID, Head] = {}
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
@@ -192,8 +194,13 @@ class LogWriter:
             try:
                 connection = await self._open()
                 async with connection.transaction():
-                    appended = await append(connection, batches, self._heads, self._now)
+                    appended = await append(
+                        connection, batches, self._heads, self._now, all_new=self._all_new and not uncertain
+                    )
                 break
+            except AlreadyKnownError:
+                self._all_new = False
+                continue
             except _POISON:
                 raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
@@ -207,6 +214,7 @@ class LogWriter:
                 _log.warning("the database did not answer (%s); trying again", error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_SECONDS_MAX)
+        self._all_new = len(appended.fresh) == sum(map(len, batches.values()))
         self._heads.update(appended.heads)
         self.commits += 1
         self.events_written += len(appended.fresh)

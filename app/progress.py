@@ -6,7 +6,16 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 LINE_EVERY_SECONDS = 2.0
 
@@ -16,7 +25,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that takes how much is done; shows rate and time left on standard error."""
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done: bar.update(task, completed=done)
@@ -36,3 +45,10 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         click.echo(f"{title}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left", err=True)
 
     yield line
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")

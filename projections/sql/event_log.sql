@@ -1,3 +1,7 @@
+-- insert_new_ledger: remember event ids that are thought new; cheaper, and an error when one is not
+insert into event_ledger (project_id, event_id)
+select * from unnest(%s, %s);
+
 -- insert_ledger: remember event ids; the ones returned were not known before
 insert into event_ledger (project_id, event_id)
 select * from unnest(%s::uuid[], %s::uuid[])
