@@ -3,7 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from typing import NamedTuple
 
 import msgspec
@@ -52,7 +53,7 @@ def bodies(project_id: uuid.UUID, count: int, events: int, seed: int = 0) -> lis
 
 
 async def send(
-    port: int,
+    ports: Sequence[int],
     path: str,
     requests: list[bytes],
     *,
@@ -60,10 +61,11 @@ async def send(
     rate: float | None = None,
     expect: bytes = b" 202 ",
 ) -> Load:
-    """Send each body once over some connections, as fast as they are answered or at a rate a second."""
+    """Send each body once over connections to all ports, as fast as they are answered or at a rate a second."""
     queue = iter(enumerate(requests))
     latencies: list[float] = []
-    streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(connections)))
+    chosen = islice(cycle(ports), connections)
+    streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for port in chosen))
     began = time.perf_counter()
 
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ positions, COPY writes the rows. The caller commits; nothing is acknowledged bef
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid4
@@ -211,16 +211,12 @@ async def received_at(connection: AsyncConnection[Any], project_id: UUID, positi
 
 
 def chain_digest(
-    previous: bytes, project_id: UUID, first_position: int, received: datetime, rows: Iterable[bytes]
+    previous: bytes, project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]
 ) -> bytes:
     """The digest of a batch: sha256 over the digest before it, its place, its time and its rows."""
-    content = hashlib.sha256()
-    count = 0
-    for row in rows:
-        content.update(row)
-        count += 1
-    place = struct.pack(">qqq", first_position, count, postgres_us(received))
-    return hashlib.sha256(previous + project_id.bytes + place + content.digest()).digest()
+    content = hashlib.sha256(b"".join(rows)).digest()
+    place = struct.pack(">qqq", first_position, len(rows), postgres_us(received))
+    return hashlib.sha256(previous + project_id.bytes + place + content).digest()
 
 
 class _UuidArray:
@@ -330,14 +326,16 @@ async def _claim(
     raise RuntimeError(f"could not claim positions of project {project_id}")
 
 
-def _rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> Iterable[bytes]:
-    start = struct.pack(">h", _ROW_FIELDS) + _SIXTEEN + project_id.bytes
-    time = _EIGHT_BYTES.pack(8, postgres_us(received))
-    pack = _EIGHT_BYTES.pack
-    for position, row in enumerate(rows, first_position):
-        yield start + pack(8, position) + time + row
+def _rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> list[bytes]:
+    project, time, pack = project_id.bytes, postgres_us(received), _ROW_START.pack
+    return [
+        pack(_ROW_FIELDS, 16, project, 8, position, 8, time) + row
+        for position, row in enumerate(rows, first_position)
+    ]
 
 
+# The number of fields, then project_id, position and received_at, each behind its length.
+_ROW_START = struct.Struct(">hi16siqiq")
 _EIGHT_BYTES = struct.Struct(">iq")
 _LENGTH = struct.Struct(">i")
 
