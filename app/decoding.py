@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.event_rows import Horizon, RefusedEvent, browser_row, refuse_nul, server_row
+from app.event_rows import Horizon, RefusedEvent, browser_row, identities, refuse_nul, server_row
 from app.json_body import check_syntax, not_json, not_json_because
 from app.json_split import split_events
 from app.problems import Problem, not_usable
@@ -130,7 +130,7 @@ def _event_or_reason(raw: bytes) -> TrackEvent | str:
 def _accept(
     project_id: UUID, events: list[TrackEvent | str], now: datetime, horizon: Horizon, *, has_nul: bool
 ) -> Track:
-    times = horizon.around(now)
+    times, project = horizon.around(now), identities(project_id)
     accepted: list[NewEvent] = []
     indices: list[int] = []
     rejected: list[Rejected] = []
@@ -141,7 +141,7 @@ def _accept(
         try:
             if has_nul:
                 refuse_nul(event)
-            accepted.append(browser_row(project_id, event, times))
+            accepted.append(browser_row(project, event, times))
             indices.append(index)
         except RefusedEvent as error:
             rejected.append(Rejected(index, str(error)))

@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -64,12 +63,17 @@ class _Attribution(msgspec.Struct, rename="camel"):
 _decode_attribution = msgspec.json.Decoder(_Attribution).decode
 
 
-def browser_row(project_id: UUID, event: TrackEvent, times: AcceptedTimes) -> NewEvent:
-    """A browser event ready to append; RefusedEvent says why not."""
+def identities(project_id: UUID) -> "hashlib.blake2b":
+    """A hash that has taken in the project: what `browser_event_id` begins with, made once for many events."""
+    return hashlib.blake2b(digest_size=10, key=project_id.bytes)
+
+
+def browser_row(project: "hashlib.blake2b", event: TrackEvent, times: AcceptedTimes) -> NewEvent:
+    """A browser event ready to append; `project` is from `identities`; RefusedEvent says why not."""
     times.check(event.timestamp)
     data = _object(event.event_data, "eventData")
     experiment_id, variant_id = _named_in(data)
-    event_id = browser_event_id(project_id, event)
+    event_id = browser_event_id(project, event)
     row = encode_row(
         occurred_us=_UNIX_EPOCH_US + round(event.timestamp * 1000),
         event_id=event_id,
@@ -137,7 +141,7 @@ def new_event_id(now: datetime) -> bytes:
     return _time_ordered(millis, secrets.token_bytes(10), _VERSION_7)
 
 
-def browser_event_id(project_id: UUID, event: TrackEvent) -> bytes:
+def browser_event_id(project: "hashlib.blake2b", event: TrackEvent) -> bytes:
     """The id that follows from the documented dedupe key (UUID version 8).
 
     Equal exactly when visitorId, timestamp, eventType and pathname are equal: the time at the
@@ -146,14 +150,9 @@ def browser_event_id(project_id: UUID, event: TrackEvent) -> bytes:
     timestamp = event.timestamp
     if isinstance(timestamp, float) and timestamp.is_integer():
         timestamp = int(timestamp)
-    content = _keyed_hash(project_id).copy()
+    content = project.copy()
     content.update(f"{timestamp!r}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}".encode())
     return _time_ordered(int(timestamp), content.digest(), _VERSION_8)
-
-
-@lru_cache(maxsize=256)
-def _keyed_hash(project_id: UUID) -> "hashlib.blake2b":
-    return hashlib.blake2b(digest_size=10, key=project_id.bytes)
 
 
 def _time_ordered(millis: int, tail: bytes, version: int) -> bytes:

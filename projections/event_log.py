@@ -162,25 +162,26 @@ def encode_row(
     `occurred_us` is as `postgres_us` gives it.
     """
     # Written out, since a call for each field is what this function would cost.
-    pack = _LENGTH.pack
     kind = event_type.encode()
     parts = [_EIGHT_BYTES.pack(8, occurred_us), _SIXTEEN, event_id, _SOURCES[source]]
     if experiment_id is None and variant_id is None:
         parts.append(_TWO_NULLS)
     else:
         parts += (_uuid(experiment_id), _uuid(variant_id))
-    parts += (pack(len(kind)), kind)
+    parts += (_length(kind), kind)
     for text in (event_name, visitor_id, session_id, pathname, full_url, referrer):
         if text is None:
             parts.append(_NULL)
         else:
             data = text.encode()
-            parts += (pack(len(data)), data)
+            size = len(data)
+            parts.append(_LENGTHS[size] if size < _LENGTHS_MAX else _length(data))
+            parts.append(data)
     for json in (utm, event_data, context):
         if json is None:
             parts.append(_NULL)
         else:
-            parts += (pack(len(json)), json)
+            parts += (_length(json), json)
     return b"".join(parts)
 
 
@@ -338,11 +339,17 @@ def _rows(project_id: UUID, first_position: int, received: datetime, rows: Seque
 _ROW_START = struct.Struct(">hi16siqiq")
 _EIGHT_BYTES = struct.Struct(">iq")
 _LENGTH = struct.Struct(">i")
+_LENGTHS_MAX = 1024
+_LENGTHS = [_LENGTH.pack(size) for size in range(_LENGTHS_MAX)]
 
 
 def _text(value: str) -> bytes:
     data = value.encode()
-    return _LENGTH.pack(len(data)) + data
+    return _length(data) + data
+
+
+def _length(data: bytes) -> bytes:
+    return _LENGTH.pack(len(data))
 
 
 def _uuid(value: UUID | None) -> bytes:
