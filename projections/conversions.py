@@ -1,8 +1,8 @@
 """Conversions: goal events attributed to variants, whatever the order in which events arrive.
 
-A step touches only pairs of experiment and visitor that it can change. For those, every goal event
-is judged anew and the tallies move by the difference between the new outcome and the old one; so a
-late, earlier exposure corrects what was counted before.
+A step touches only pairs of experiment and visitor that it can change. Where the exposure stands, the
+step's goal events are added to the outcome; where it changed, every goal event of the visitor is judged
+anew and the tallies move by the difference, so that a late, earlier exposure corrects what was counted.
 """
 
 from decimal import Decimal
