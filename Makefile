@@ -4,13 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check bench lock clean
+.PHONY: run test faults check bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# Many rounds of killed processes, cut connections, full disks and overload, minutes long (docs/testing.md).
+faults: $(VENV)/.dev
+	@$(BIN)/python -m pytest tests/faults -m faults -s -v $(PYTEST_ARGS)
 
 # What .ci/run adds to the tests: lint, format, types, import rule.
 check: $(VENV)/.dev

@@ -5,15 +5,16 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from app.settings import Settings
+from app.settings import SafetySetting, Settings
 from projections.generations import ensure_live
 from projections.migrate import migrate
 
@@ -28,6 +29,27 @@ max_connections = 300
 idle_in_transaction_session_timeout = '60s'
 jit = off
 """
+
+
+# Seconds, but the last one: milliseconds until what was sent must be confirmed.
+_LIMITS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+# Off, each of these lets PostgreSQL forget, or damage, what it has confirmed.
+_WHY: dict[SafetySetting, str] = {
+    "fsync": "a power cut could destroy the database",
+    "full_page_writes": "a power cut in the middle of a page could destroy it",
+    "synchronous_commit": "a crash could lose events that were acknowledged",
+}
+
+
+class UnsafeSettingsError(psycopg.OperationalError):
+    """The database may lose what it confirms. A writer waits until that is mended, as for one that is away."""
 
 
 class EmbeddedPostgres:
@@ -71,7 +93,7 @@ async def connect(url: str) -> psycopg.AsyncConnection[Any]:
 
     At read committed a writer that waited for the fence sees what the other one committed.
     """
-    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(_with_limits(url), autocommit=True)
     await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
     return connection
 
@@ -83,7 +105,7 @@ def open_pool(url: str, connections_max: int = 8) -> AsyncConnectionPool[psycopg
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
 
     return AsyncConnectionPool(
-        url,
+        _with_limits(url),
         min_size=1,
         max_size=connections_max,
         open=False,
@@ -97,12 +119,53 @@ def open_pool(url: str, connections_max: int = 8) -> AsyncConnectionPool[psycopg
     )
 
 
-async def prepare_database(url: str) -> list[str]:
-    """Migrate and make sure that projections have somewhere to go; the migrations applied now."""
+async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> psycopg.AsyncConnection[Any]:
+    """A connection whose commits are durable; UnsafeSettingsError where they are not.
+
+    The role's and the database's settings may have changed since the start, and hold for new connections.
+    """
+    connection = await connect(url)
+    try:
+        await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
+    except psycopg.Error:
+        await connection.close()
+        raise
+    return connection
+
+
+async def refuse_unsafe(connection: psycopg.AsyncConnection[Any], allowed: Collection[SafetySetting]) -> None:
+    """Raise UnsafeSettingsError when what durability rests on is off here, unless it is allowed by name."""
+    off: list[SafetySetting] = []
+    for name in _WHY:
+        row = await (await connection.execute("select current_setting(%s)", (name,))).fetchone()
+        if name not in allowed and row is not None and row[0] == "off":
+            off.append(name)
+    if off:
+        what = "; ".join(f"{name} is off in PostgreSQL: {_WHY[name]}" for name in off)
+        raise UnsafeSettingsError(f"{what}. Switch it on, or allow it with PROOFLOG_ALLOW_UNSAFE={','.join(off)}")
+
+
+async def prepare_database(url: str, allowed: Collection[SafetySetting] = ()) -> list[str]:
+    """Migrate and make sure that projections have somewhere to go; the migrations applied now.
+
+    Raises UnsafeSettingsError before it changes anything, unless what is off is allowed.
+    """
     async with await connect(url) as connection:
+        await refuse_unsafe(connection, allowed)
         applied = await migrate(connection)
         await ensure_live(connection)
         return applied
+
+
+def _with_limits(url: str) -> str:
+    """The address with limits on how long a database that is gone without a word goes unnoticed.
+
+    Without them a writer behind a network that drops packets waits for many minutes. What the
+    address says itself wins.
+    """
+    return make_conninfo(
+        url, **{name: limit for name, limit in _LIMITS.items() if name not in conninfo_to_dict(url)}
+    )
 
 
 def _forget_dead_processes(handles: Any) -> None:  # noqa: ANN401  (the package's own list)

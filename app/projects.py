@@ -1,5 +1,6 @@
 """Projects and their secret keys: made, checked, rotated."""
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -60,23 +61,41 @@ class ProjectCache:
 
     def __init__(self) -> None:
         self._known: dict[UUID, tuple[float, Project | None]] = {}
+        self._reading: dict[UUID, asyncio.Task[Project | None]] = {}
 
     async def get(self, connections: Any, project_id: UUID) -> Project:  # noqa: ANN401  (a pool of any kind)
         """The project; Problem 404 when there is none."""
         found = self._known.get(project_id)
-        if found is None or found[0] < time.monotonic():
-            async with connections.connection() as connection:
-                project = await read_project(connection, project_id)
-            if len(self._known) >= CACHED_PROJECTS_MAX:
-                self._known.clear()
-            found = self._known[project_id] = (time.monotonic() + CACHE_SECONDS, project)
-        if found[1] is None:
+        if found is not None and found[0] >= time.monotonic():
+            project = found[1]
+        else:
+            # However many requests wait for it, one reads: they must not queue for connections.
+            reading = self._reading.get(project_id)
+            if reading is None:
+                reading = asyncio.create_task(self._read(connections, project_id))
+                self._reading[project_id] = reading
+            project = await asyncio.shield(reading)
+        if project is None:
             raise Problem(404, "unknown_project", "there is no project with this projectId")
-        return found[1]
+        return project
 
     def forget(self, project_id: UUID) -> None:
         """Read the project anew next time."""
         self._known.pop(project_id, None)
+        self._reading.pop(project_id, None)
+
+    async def _read(self, connections: Any, project_id: UUID) -> Project | None:  # noqa: ANN401
+        try:
+            async with connections.connection() as connection:
+                project = await read_project(connection, project_id)
+            if self._reading.get(project_id) is asyncio.current_task():  # not forgotten meanwhile
+                if len(self._known) >= CACHED_PROJECTS_MAX:
+                    self._known.clear()
+                self._known[project_id] = (time.monotonic() + CACHE_SECONDS, project)
+            return project
+        finally:
+            if self._reading.get(project_id) is asyncio.current_task():
+                del self._reading[project_id]
 
 
 async def create_project(

@@ -1,6 +1,7 @@
 """`prooflog serve`: database, migrations, processes, and what a person is told at the start."""
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -19,12 +20,15 @@ import uvicorn
 from litestar import Litestar
 
 from app.database import connect, database_url, prepare_database
+from app.intake import BoundedProtocol, allow_many_connections, bounded_protocol
 from app.main import create_app
 from app.settings import Settings
 from app.worker import ProjectionWorker
 
 _LISTEN_BACKLOG = 2048
 _CHILD_STOP_SECONDS = 20
+# Of a tenth of a second each.
+_TICKS_BETWEEN_CHECKS = 20
 
 
 def admin_token(settings: Settings) -> str:
@@ -56,7 +60,7 @@ def serve(
     """
 
     async def make_ready(url: str) -> None:
-        await prepare_database(url)
+        await prepare_database(url, settings.allow_unsafe)
         async with await connect(url) as connection:
             await prepare(connection)
 
@@ -80,6 +84,11 @@ def serve(
 
 def run_process(app: Litestar, listener: socket.socket, on_ready: Callable[[str], None] | None = None) -> None:
     """One HTTP process on a socket that is already bound."""
+    # Requests make many objects and no cycles: look for those rarely, and never again in what was imported.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    allow_many_connections()
     server = _Server(
         uvicorn.Config(
             app,
@@ -89,6 +98,8 @@ def run_process(app: Litestar, listener: socket.socket, on_ready: Callable[[str]
             date_header=False,
             timeout_graceful_shutdown=10,
             lifespan="on",
+            http=bounded_protocol(),
+            ws="none",
         )
     )
     if on_ready is not None:
@@ -129,6 +140,14 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 class _Server(uvicorn.Server):
     on_started: Callable[[], None] | None = None
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_BETWEEN_CHECKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.check(now)
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -11,14 +11,17 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from app.database import connect, open_pool
+from app.database import connect_to_write, open_pool
 from app.event_rows import Horizon
 from app.experiments import ActiveExperiments
 from app.find_results import Replays
-from app.log_writer import LogWriter
+from app.log_writer import QUEUED_EVENTS_MAX, LogWriter, Overloaded
 from app.projects import ProjectCache
 from app.settings import Settings
 from app.worker import ProjectionWorker
+
+# To decode a batch costs about as much as to write it: better not to begin with what will not fit.
+_NEARLY_FULL = 0.9
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -35,6 +38,11 @@ class Services(msgspec.Struct, frozen=True):
     active: ActiveExperiments
     replays: Replays
 
+    def shed_load(self) -> None:
+        """Refuse a request before any work is put into it, while the queue is nearly full; raises Overloaded."""
+        if self.writer.queued_events > QUEUED_EVENTS_MAX * _NEARLY_FULL:
+            raise Overloaded
+
     def changed(self, project_id: UUID) -> None:
         """Say that management facts were appended: caches are stale, projections have work."""
         self.projects.forget(project_id)
@@ -50,7 +58,7 @@ async def open_services(
     pool = open_pool(database_url)
     await pool.open(wait=True, timeout=30)
     worker = ProjectionWorker(database_url)
-    writer = LogWriter(lambda: connect(database_url), on_commit=worker.hint)
+    writer = LogWriter(lambda: connect_to_write(database_url, settings.allow_unsafe), on_commit=worker.hint)
     await writer.start()
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
     try:

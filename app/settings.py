@@ -3,8 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
+
+# Settings of PostgreSQL that an acknowledgement rests on.
+SafetySetting = Literal["fsync", "full_page_writes", "synchronous_commit"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,15 +24,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     horizon_past_days: float = 30
     horizon_future_days: float = 1
     count_bots: bool = False
+    allow_unsafe: frozenset[SafetySetting] = frozenset()
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the PROOFLOG_ variables that are set and not empty; ValueError names a bad one."""
-    given: dict[str, str] = {}
+    given: dict[str, str | list[str]] = {}
     for field in msgspec.structs.fields(Settings):
         value = environment.get(f"PROOFLOG_{field.name.upper()}", "")
         if value:
             given[field.name] = value
+    if "allow_unsafe" in given:
+        given["allow_unsafe"] = _unsafe_names(str(given["allow_unsafe"]))
     try:
         settings = msgspec.convert(given, Settings, strict=False, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
@@ -38,6 +45,14 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004
         raise ValueError("PROOFLOG_PORT must lie between 0 and 65535")
     return settings
+
+
+def _unsafe_names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := sorted(set(names) - set(get_args(SafetySetting))):
+        known = ", ".join(get_args(SafetySetting))
+        raise ValueError(f"PROOFLOG_ALLOW_UNSAFE names {', '.join(unknown)}: it may name {known}")
+    return names
 
 
 def _decode_path(kind: type, value: object) -> object:

@@ -83,7 +83,8 @@ class ProjectionWorker:
                 self._broken.discard(project_id)
             except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
                 return True  # a rebuild has flipped: begin again with its tables
-            except (LogGapError, psycopg.DataError) as error:  # one project stands still, the others go on
+            except (LogGapError, psycopg.DataError, psycopg.IntegrityError) as error:
+                # One project stands still, the others go on.
                 if project_id not in self._broken:
                     _log.critical("projections of project %s stand still: %s", project_id, error)
                 self._broken.add(project_id)

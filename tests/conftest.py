@@ -25,6 +25,10 @@ jit = off
 """
 
 
+# The commands refuse such a server unless they are told so by name.
+os.environ.setdefault("PROOFLOG_ALLOW_UNSAFE", "fsync,full_page_writes")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio."""
@@ -53,7 +57,7 @@ def template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}")  # type: ignore[arg-type]
-    asyncio.run(prepare_database(_with_database(postgres, name)))
+    asyncio.run(prepare_database(_with_database(postgres, name), {"fsync", "full_page_writes"}))
     yield name
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name}")  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def worker(settings: Settings, parent: int | None) -> None:
     url, embedded = database_url(settings)
     try:
         with told_in_one_line():
-            asyncio.run(prepare_database(url))
+            asyncio.run(prepare_database(url, settings.allow_unsafe))
             click.echo("projecting")
             asyncio.run(run_worker(url))
     finally:
@@ -101,7 +101,7 @@ def migrate(settings: Settings) -> None:
     url, embedded = database_url(settings)
     try:
         with told_in_one_line():
-            applied = asyncio.run(prepare_database(url))
+            applied = asyncio.run(prepare_database(url, settings.allow_unsafe))
     finally:
         if embedded is not None:
             embedded.close()

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 import psycopg
 
-from app.database import connect, database_url, prepare_database
+from app.database import UnsafeSettingsError, connect, database_url, prepare_database
 from app.problems import Problem
 from app.projects import Project, read_projects
 from app.settings import Settings
@@ -26,7 +26,7 @@ def with_database(settings: Settings, work: Callable[[Connection, str], Awaitabl
     """Run `work(connection, address)` on a migrated database; what it refuses ends the command with 1."""
 
     async def run(url: str) -> _Answer:
-        await prepare_database(url)
+        await prepare_database(url, settings.allow_unsafe)
         async with await connect(url) as connection:
             return await work(connection, url)
 
@@ -48,6 +48,8 @@ def told_in_one_line() -> Iterator[None]:
         lines = [str(refusal), *(f"  {error.path}: {error.reason}" for error in refusal.errors)]
         raise click.ClickException("\n".join(lines)) from None
     except (LogGapError, MigrationChangedError, RebuildRunningError) as error:
+        raise click.ClickException(str(error)) from None
+    except UnsafeSettingsError as error:
         raise click.ClickException(str(error)) from None
     except psycopg.Error as error:
         raise click.ClickException(f"the database does not answer: {error}") from None

@@ -74,6 +74,7 @@ async def server_event(request: AnyRequest, services: NamedDependency[Services])
 
     201 for a new event, 200 for a replay, 409 when the key came with another body before.
     """
+    services.shed_load()
     project_id = await _authenticate(request, services)
     body = inflate(await request.body(), request.headers.get("content-encoding"))
     project = await services.projects.get(services.pool, project_id)

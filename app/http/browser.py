@@ -56,6 +56,7 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
 
 
 async def _append(services: Services, body: bytes, origin: str | None) -> bytes:
+    services.shed_load()
     now = datetime.now(UTC)
     batch = decode_track(body, now, services.horizon)
     if batch is None:  # in a thread, so that nobody else waits for it

@@ -1,12 +1,16 @@
 """Projects and secret keys: made with the admin token, shown once, replaced without a gap."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import httpx
 import psycopg
 from syrupy.assertion import SnapshotAssertion
 
+from app.database import connect
+from app.projects import ProjectCache
 from tests.app.everything_stored import everything_stored
 from tests.app.http_project import ADMIN, API, HttpProject, open_project
 from tests.app.wire_shape import wire
@@ -172,3 +176,28 @@ async def test_rotations_at_once_leave_one_key_without_an_end(
     rows = await (await connection.execute("select valid_until from secret_key order by issued_at")).fetchall()
     assert len(rows) == 13
     assert sum(valid_until is None for (valid_until,) in rows) == 1
+
+
+async def test_requests_that_wait_for_the_same_project_share_one_look_up(
+    project: HttpProject, database_url
+) -> None:
+    """However many come at once, they need one connection; a project that changed is read again."""
+    cache, taken = ProjectCache(), []
+
+    class _Connections:
+        @asynccontextmanager
+        async def connection(self):
+            taken.append(1)
+            async with await connect(database_url) as connection:
+                yield connection
+
+    project_id = UUID(project.project_id)
+    found = await asyncio.gather(*(cache.get(_Connections(), project_id) for _ in range(50)))
+    assert {known.project_id for known in found} == {project_id}
+    assert len(taken) == 1
+
+    reading = asyncio.create_task(cache.get(_Connections(), project_id))
+    cache.forget(project_id)
+    await reading
+    await cache.get(_Connections(), project_id)
+    assert len(taken) == 2

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import uuid
-from collections import Counter
-from fractions import Fraction
 from typing import Any
 
 import hypothesis.strategies as st
@@ -14,8 +12,9 @@ from app.database import connect
 from domain.events import Fact
 from projections.catch_up import catch_up, create_staging
 from projections.generations import compare, live_schema
-from projections.results import Snapshot, read_live, read_replayed
-from tests.projections.log_of_events import Plan, Seen, new_project, plan, write
+from projections.results import read_live, read_replayed
+from tests.projections.compare import assert_expected
+from tests.projections.log_of_events import Seen, new_project, plan, write
 from tests.projections.oracle import Expected
 
 PLANS = (plan(1), plan(2, variants=3, window_hours=2))
@@ -107,7 +106,8 @@ async def _check(url: str, log: list[Seen | Fact], steps: list[int], *, again: b
         for tested in PLANS:
             found = await read_live(live, project_id, tested.experiment_id)
             assert found is not None
-            _assert_expected(found, Expected(log, tested.experiment_id), tested)
+            variants = [variant.id for variant in tested.variants]
+            assert_expected(found, Expected(log, tested.experiment_id), tested.goals, variants)
         await read_replayed(replaying, project_id, PLANS[0].experiment_id, len(log))
         assert await compare(replaying, project_id, schema, "pg_temp") == []
 
@@ -117,23 +117,3 @@ async def _catch_up(connection, project_id, schema, events_max) -> None:
         progress = await catch_up(connection, project_id, schema, events_max=events_max)
         if progress.position >= progress.head:
             return
-
-
-def _assert_expected(found: Snapshot, expected: Expected, tested: Plan) -> None:
-    visitors = Counter({(row.variant_id, row.epoch): row.visitors for row in found.visitors if row.visitors})
-    multiple = {
-        (row.variant_id, row.epoch): row.multiple_exposures for row in found.visitors if row.multiple_exposures
-    }
-    assert visitors == expected.visitors
-    assert multiple == dict(expected.multiple)
-    assert {key: count for key, count in found.impressions.items() if count} == dict(expected.impressions)
-    for goal in tested.goals:
-        for variant in tested.variants:
-            rows = [row for row in found.outcomes if row.goal == goal.name and row.variant_id == variant.id]
-            values = expected.goals[goal.name, variant.id]
-            assert sum(row.converters for row in rows) == len(values)
-            assert sum(row.conversions for row in rows) == expected.conversions[goal.name, variant.id]
-            assert sum(Fraction(row.value_sum) for row in rows) == sum(values)
-            assert sum(Fraction(row.value_squares) for row in rows) == sum(value * value for value in values)
-    reasons = {reason: count for reason, count in found.unattributed if reason != "unknown_experiment"}
-    assert reasons == dict(expected.reasons)
