@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -128,12 +129,12 @@ async def connections_cut(site: Site, chance: random.Random) -> str:
 
 async def answers_to_commits_lost(site: Site, chance: random.Random) -> str:
     """Commits happen, and the connection is gone before their answer: nobody can know."""
-    return await _lose(site, "answers_to_lose", chance.randint(3, 8))
+    return await _lose(site, site.proxy.answers_to_lose, chance)
 
 
 async def commits_lost(site: Site, chance: random.Random) -> str:
     """The connection is gone before the commit arrives."""
-    return await _lose(site, "commits_to_lose", chance.randint(3, 8))
+    return await _lose(site, site.proxy.commits_to_lose, chance)
 
 
 async def database_stalled(site: Site, chance: random.Random) -> str:
@@ -211,14 +212,15 @@ EVERYWHERE: tuple[Fault, ...] = (
 ON_SMALL_DISKS: tuple[Fault, ...] = (data_disk_full, log_disk_full)
 
 
-async def _lose(site: Site, what: str, count: int) -> str:
+async def _lose(site: Site, to_lose: Counter[str], chance: random.Random) -> str:
     before = site.proxy.commits_lost
-    setattr(site.proxy, what, count)
+    of_server, of_worker = chance.randint(2, 5), chance.randint(1, 3)
+    to_lose.update(server=of_server, worker=of_worker)
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while getattr(site.proxy, what) > 0 and time.monotonic() < deadline:
+    while to_lose.total() > 0 and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
-    assert site.proxy.commits_lost == before + count
-    return f"{count} times"
+    assert site.proxy.commits_lost == before + of_server + of_worker, f"commits never came: {dict(to_lose)}"
+    return f"{of_server} times of the server's, {of_worker} of the worker's"
 
 
 async def _somebody_waits_for(connection: psycopg.AsyncConnection, table: str) -> bool:

@@ -1,9 +1,13 @@
 """What stands between the processes under test and their database: passes bytes, or does not."""
 
 import asyncio
+import re
+from collections import Counter
 from pathlib import Path
 
 LISTENING = 512
+# As it stands in the first message of a connection.
+_APPLICATION = re.compile(rb"application_name\0([^\0]+)\0")
 
 
 class Proxy:
@@ -15,8 +19,9 @@ class Proxy:
         self._pairs: set[_Client] = set()
         self._refusing = False
         self.commits_lost = 0
-        self.answers_to_lose = 0
-        self.commits_to_lose = 0
+        # How many to lose, by the name that a process gives its connections.
+        self.answers_to_lose: Counter[str] = Counter()
+        self.commits_to_lose: Counter[str] = Counter()
         self.passing = asyncio.Event()
         self.passing.set()
 
@@ -58,7 +63,8 @@ class Proxy:
     def heal(self) -> None:
         """Pass everything on again; what stood still arrives now."""
         self._refusing = False
-        self.answers_to_lose = self.commits_to_lose = 0
+        self.answers_to_lose.clear()
+        self.commits_to_lose.clear()
         self.passing.set()
         for pair in list(self._pairs):
             pair.flush()
@@ -120,6 +126,7 @@ class _Client(_Half):
         self.other = self.upstream
         self.upstream.other = self
         self._opening: asyncio.Task[object] | None = None
+        self._application = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -134,14 +141,16 @@ class _Client(_Half):
             self.abort()  # PostgreSQL is not there
 
     def data_received(self, data: bytes) -> None:
+        if not self._application and (named := _APPLICATION.search(data)):
+            self._application = named[1].decode()
         if b"COMMIT" in data:
-            if self.proxy.commits_to_lose > 0:
-                self.proxy.commits_to_lose -= 1
+            if self.proxy.commits_to_lose[self._application] > 0:
+                self.proxy.commits_to_lose[self._application] -= 1
                 self.proxy.commits_lost += 1
                 self.cut()
                 return
-            if self.proxy.answers_to_lose > 0:
-                self.proxy.answers_to_lose -= 1
+            if self.proxy.answers_to_lose[self._application] > 0:
+                self.proxy.answers_to_lose[self._application] -= 1
                 self.proxy.commits_lost += 1
                 self.upstream.deliver(data)
                 self.upstream.other = None  # PostgreSQL commits, and nobody hears of it

@@ -132,7 +132,7 @@ async def open_site(
     async with _bare_site(small_disks=small_disks, direct=direct) as site:
         site.add_server("server", [*server], **settings)
         await site.heal()
-        site.add_worker("worker", [*worker])
+        await _projecting(site.add_worker("worker", [*worker]))
         await site.open_projects(projects)
         yield site
 
@@ -149,6 +149,15 @@ async def _bare_site(*, small_disks: bool, direct: bool) -> AsyncIterator[Site]:
         finally:
             site.close()
             await proxy.close()
+
+
+async def _projecting(worker: Service) -> None:
+    """Wait until a worker is at work: one that loses its database before that ends, as it should."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while "projecting" not in worker.output:
+        assert worker.running, worker.output
+        assert time.monotonic() < deadline, worker.output
+        await asyncio.sleep(0.05)
 
 
 def _free_port() -> int:
