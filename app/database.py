@@ -1,5 +1,6 @@
 """The database: the one that the settings name, or an embedded PostgreSQL 18 under the data directory."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -15,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from app.settings import SafetySetting, Settings
-from projections.generations import ensure_live
+from projections.generations import RebuildRunningError, ensure_live, has_layout, rebuild
 from projections.migrate import migrate
 
 # What the write path needs beyond PostgreSQL's defaults.
@@ -46,6 +47,11 @@ _WHY: dict[SafetySetting, str] = {
     "full_page_writes": "a power cut in the middle of a page could destroy it",
     "synchronous_commit": "a crash could lose events that were acknowledged",
 }
+
+
+REBUILD_WAIT_SECONDS = 1.0
+
+_log = logging.getLogger("prooflog.database")
 
 
 class UnsafeSettingsError(psycopg.OperationalError):
@@ -148,13 +154,25 @@ async def refuse_unsafe(connection: psycopg.AsyncConnection[Any], allowed: Colle
 async def prepare_database(url: str, allowed: Collection[SafetySetting] = ()) -> list[str]:
     """Migrate and make sure that projections have somewhere to go; the migrations applied now.
 
+    Derived tables of another layout are derived anew beside those that an older program still reads.
     Raises UnsafeSettingsError before it changes anything, unless what is off is allowed.
     """
     async with await connect(url) as connection:
         await refuse_unsafe(connection, allowed)
         applied = await migrate(connection)
         await ensure_live(connection)
+        while not await has_layout(connection):
+            await _derive_anew(url, connection)
         return applied
+
+
+async def _derive_anew(url: str, keeper: psycopg.AsyncConnection[Any]) -> None:
+    _log.warning("the derived tables are those of another version: deriving them anew from the log")
+    try:
+        async with await connect(url) as builder:
+            await rebuild(builder, keeper)
+    except RebuildRunningError:  # another process does it
+        await asyncio.sleep(REBUILD_WAIT_SECONDS)
 
 
 def _with_limits(url: str) -> str:

@@ -19,7 +19,7 @@ from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at
 from projections.queries import queries
-from projections.results import live_position, read_live, read_replayed
+from projections.results import live_position, read_live, read_past
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
 FRESHNESS_WAIT_SECONDS = 0.3
@@ -85,7 +85,7 @@ async def find_results(
             await _refuse_not_counted(connection, project_id, experiment_id)
     if position is not None and (snapshot is None or snapshot.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
-            snapshot = await read_replayed(replaying, project_id, experiment_id, position)
+            snapshot = await read_past(replaying, project_id, experiment_id, position)
     if snapshot is None:
         raise refusals.ExperimentNotFound
     if goal is not None and all(known.name != goal for known in snapshot.plan.goals):

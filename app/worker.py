@@ -10,7 +10,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.database import connect
-from projections.catch_up import STEP_EVENTS_MAX, LogGapError, catch_up, create_staging
+from projections.catch_up import LogGapError, catch_up, create_staging
 from projections.generations import lagging, live_schema
 
 # A sweep finds every project that lags, whoever wrote to it; a hint from this process is faster.
@@ -78,7 +78,7 @@ class ProjectionWorker:
             if self._stopping:
                 break
             try:
-                await catch_up(connection, project_id, schema, events_max=STEP_EVENTS_MAX)
+                await catch_up(connection, project_id, schema)
                 worked = True
                 self._broken.discard(project_id)
             except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):

@@ -4,18 +4,19 @@ A step takes only events that stand under one plan: it ends before the next mana
 such facts are steps of their own. So the result never depends on where steps happen to end.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Identifier
 
-from projections import conversions, experiments, exposures
+from projections import conversions, experiments, exposures, steps
 from projections.queries import queries
 from projections.registry import PROJECTIONS
 from projections.steps import Step, run_queries, step_parameters
 
-STEP_EVENTS_MAX = 200_000
+STEP_FACTS_MAX = 1_000
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
 
@@ -37,28 +38,32 @@ async def catch_up(
     schema: str,
     *,
     limit: int | None = None,
-    events_max: int = STEP_EVENTS_MAX,
+    events_max: int | None = None,
+    seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> Progress:
     """Take one step, never beyond position `limit`; when progress.position stays, there was nothing to do.
 
     Raises LogGapError when a position is missing. Another projector at work on the same project
-    costs this step, not the result.
+    costs this step, not the result. `seed` may bring what staged events need before they are applied.
     """
     parameters: dict[str, Any] = {"project_id": project_id}
     sql = queries("catch_up")
     async with connection.transaction():
         await use_schema(connection, schema)
         await connection.execute(sql["let_sort_in_memory"])
+        await connection.execute(sql["let_commit_later"])
         after = await checkpoint(connection, project_id)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
         log_end, next_fact = row or (None, None)
         head = min(log_end or 0, limit if limit is not None else log_end or 0)
         if head <= after:
             return Progress(after, head)
-        until = min(head, after + events_max)
-        is_fact = next_fact == after + 1
-        if is_fact:
-            until = after + 1
+        until = min(head, (after // steps.SNAPSHOT_EVENTS + 1) * steps.SNAPSHOT_EVENTS)
+        if events_max is not None:
+            until = min(until, after + events_max)
+        are_facts = next_fact == after + 1
+        if are_facts:
+            until = min(until, await _facts_end(connection, project_id, after))
         elif next_fact is not None:
             until = min(until, next_fact - 1)
         step = Step(project_id, after, until)
@@ -68,10 +73,12 @@ async def catch_up(
         if moved.rowcount != 1:
             return Progress(await checkpoint(connection, project_id), head)
         await _assert_complete(connection, step)
-        if is_fact:
-            await _apply_fact(connection, step)
+        if are_facts:
+            await _apply_facts(connection, step)
         else:
             await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
+            if seed is not None:
+                await seed(step)
             await exposures.apply(connection, step)
             await conversions.apply(connection, step)
     return Progress(until, head)
@@ -105,17 +112,31 @@ async def replay(connection: AsyncConnection[Any], project_id: UUID, position: i
 
     The connection's search path shows them afterwards; close the connection to be rid of them.
     """
+    await create_temporary(connection)
+    await go_on(connection, project_id, position)
+
+
+async def create_temporary(connection: AsyncConnection[Any]) -> None:
+    """Give the connection empty tables of its own, which its search path shows."""
     await connection.execute("set search_path to pg_temp, public")
     await create_tables(connection, TEMPORARY)
     await create_staging(connection)
-    analyse_at = 1
-    steps = 0
+
+
+async def go_on(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    position: int,
+    seed: Callable[[Step], Awaitable[None]] | None = None,
+) -> None:
+    """Take steps in the connection's own tables up to a position or the end of the log."""
+    steps_taken, analyse_at = 0, 1
     while True:
-        progress = await catch_up(connection, project_id, TEMPORARY, limit=position)
+        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, seed=seed)
         if progress.position >= progress.head:
             return
-        steps += 1
-        if steps == analyse_at:  # nothing else gathers statistics of temporary tables
+        steps_taken += 1
+        if steps_taken == analyse_at:  # nothing else gathers statistics of temporary tables
             await connection.execute("analyze visitor_exposure, goal_event, visitor_outcome")
             analyse_at *= 2
 
@@ -141,16 +162,27 @@ async def _assert_complete(connection: AsyncConnection[Any], step: Step) -> None
         )
 
 
-async def _apply_fact(connection: AsyncConnection[Any], step: Step) -> None:
+async def _facts_end(connection: AsyncConnection[Any], project_id: UUID, after: int) -> int:
+    parameters = {"project_id": project_id, "after": after, "facts_max": STEP_FACTS_MAX}
+    row = await (await connection.execute(queries("catch_up")["facts_end"], parameters)).fetchone()
+    return int(row[0]) if row else after
+
+
+async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
     parameters = {"project_id": step.project_id, "after": step.after, "until": step.until}
     rows = await (await connection.execute(queries("experiments")["facts"], parameters)).fetchall()
     for position, stored in rows:
-        void = await experiments.apply_fact(connection, step.project_id, position, stored)
+        void = await experiments.apply_fact(connection, step, position, stored)
         if void is not None:
-            await exposures.forget(connection, step.project_id, void)
-            await conversions.forget(connection, step.project_id, void)
+            await exposures.forget(connection, step, void)
+            await conversions.forget(connection, step, void)
 
 
-def tally_tables() -> list[LiteralString]:
+def derived_tables() -> list[LiteralString]:
     """The derived tables, in the order of the registry."""
     return [cast("LiteralString", table) for module in PROJECTIONS.values() for table in module.TABLES]
+
+
+def past_tables() -> list[LiteralString]:
+    """The tables of what older snapshots show."""
+    return [cast("LiteralString", table) for module in PROJECTIONS.values() for table in module.PAST_TABLES]

@@ -15,6 +15,7 @@ from projections.queries import queries
 from projections.steps import NIL, Step, run_queries, step_parameters
 
 TABLES = ("goal_event", "visitor_outcome", "goal_tally", "visitor_unattributed", "unattributed_tally")
+PAST_TABLES = ("visitor_outcome_past", "goal_tally_past", "visitor_unattributed_past", "unattributed_tally_past")
 STAGING = (
     "staging_goal_events",
     "staging_pairs",
@@ -22,6 +23,7 @@ STAGING = (
     "staging_old_outcomes",
     "staging_outcomes",
     "staging_reasons",
+    "staging_unattributed",
 )
 
 
@@ -50,21 +52,35 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "stage_old_outcomes",
         "stage_outcomes",
         "stage_reasons",
+        "keep_outcome_tallies",
         "tally_outcomes",
+        "keep_outcomes",
         "clear_outcomes",
         "put_outcomes",
-        "tally_reasons",
+        "keep_reasons",
         "put_reasons",
-        "tally_misnamed",
-        "tally_candidates",
+        "stage_unattributed",
+        "stage_misnamed",
+        "stage_candidates",
+        "keep_unattributed",
+        "tally_unattributed",
     )
     await run_queries(connection, "conversions", names, step_parameters(step))
 
 
-async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> None:
+async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UUID) -> None:
     """Drop all that was derived for an experiment; its goal events stay for what comes."""
-    names = ("forget_outcomes", "forget_goal_tallies", "forget_reasons", "forget_unattributed")
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    names = (
+        "keep_forgotten_outcomes",
+        "forget_outcomes",
+        "keep_forgotten_goal_tallies",
+        "forget_goal_tallies",
+        "keep_forgotten_reasons",
+        "forget_reasons",
+        "keep_forgotten_unattributed",
+        "forget_unattributed",
+    )
+    parameters = {**step_parameters(step), "experiment_id": experiment_id}
     await run_queries(connection, "conversions", names, parameters)
 
 

@@ -17,16 +17,16 @@ from domain.events import (
 )
 from domain.experiment import Experiment
 from projections.queries import queries
+from projections.steps import Step
 
 TABLES = ("experiment_plan", "plan_variant", "plan_goal", "plan_epoch")
+PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
 
 _decode_experiment = msgspec.json.Decoder(Experiment).decode
 
 
-async def apply_fact(
-    connection: AsyncConnection[Any], project_id: UUID, position: int, stored: str
-) -> UUID | None:
+async def apply_fact(connection: AsyncConnection[Any], step: Step, position: int, stored: str) -> UUID | None:
     """Fold one fact into its experiment's plan; the experiment whose tallies it makes void, if any.
 
     A draft whose variants, goals or window change starts from nothing: what was counted under the
@@ -35,10 +35,10 @@ async def apply_fact(
     fact = decode_fact(stored)
     if not isinstance(fact, ExperimentFact):
         return None
-    before = await read_plan(connection, project_id, fact.experiment_id)
+    before = await read_plan(connection, step.project_id, fact.experiment_id)
     after = experiments.evolve(before, fact)
     void = _voids(fact)
-    await _put(connection, project_id, position, fact, after, void=void)
+    await _put(connection, step, position, fact, after, void=void)
     return fact.experiment_id if void else None
 
 
@@ -58,17 +58,17 @@ async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experime
 
 async def _put(
     connection: AsyncConnection[Any],
-    project_id: UUID,
+    step: Step,
     position: int,
     fact: ExperimentFact,
     plan: Experiment,
     *,
     void: bool,
 ) -> None:
-    sql = queries("experiments")
-    keys = {"project_id": project_id, "experiment_id": plan.id}
+    keys = {"project_id": step.project_id, "experiment_id": plan.id, "snapshot": step.snapshot}
+    await connection.execute(queries("experiments")["keep_plan"], keys)
     await connection.execute(
-        sql["put_plan"],
+        queries("experiments")["put_plan"],
         {
             **keys,
             "state": msgspec.json.encode(plan).decode(),
@@ -79,6 +79,13 @@ async def _put(
             "stopped_position": position if isinstance(fact, ExperimentStopped) else None,
         },
     )
+    await put_parts(connection, step.project_id, plan)
+
+
+async def put_parts(connection: AsyncConnection[Any], project_id: UUID, plan: Experiment) -> None:
+    """Write the variants, goals and epochs of a plan in place of those before."""
+    sql = queries("experiments")
+    keys = {"project_id": project_id, "experiment_id": plan.id}
     for clear in ("clear_plan_variants", "clear_plan_goals", "clear_plan_epochs"):
         await connection.execute(sql[clear], keys)
     async with connection.cursor() as cursor:

@@ -9,6 +9,7 @@ from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
 TABLES = ("visitor_exposure", "variant_tally", "impression_tally")
+PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
 STAGING = ("staging",)
 
 
@@ -23,14 +24,30 @@ class Visitors(NamedTuple):
 
 async def apply(connection: AsyncConnection[Any], step: Step) -> None:
     """Count the step's impressions and first exposures; leaves what changed in staged_exposure."""
-    names = ("stage", "tally_visitors", "put_exposures", "change_exposures", "tally_impressions")
+    names = (
+        "stage",
+        "keep_visitors",
+        "tally_visitors",
+        "put_exposures",
+        "keep_exposures",
+        "change_exposures",
+        "keep_impressions",
+        "tally_impressions",
+    )
     await run_queries(connection, "exposures", names, step_parameters(step))
 
 
-async def forget(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> None:
+async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UUID) -> None:
     """Drop all that was derived for an experiment."""
-    names = ("forget_exposures", "forget_visitors", "forget_impressions")
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    names = (
+        "keep_forgotten_exposures",
+        "forget_exposures",
+        "keep_forgotten_visitors",
+        "forget_visitors",
+        "keep_forgotten_impressions",
+        "forget_impressions",
+    )
+    parameters = {**step_parameters(step), "experiment_id": experiment_id}
     await run_queries(connection, "exposures", names, parameters)
 
 

@@ -19,12 +19,14 @@ from projections.catch_up import (
     catch_up,
     create_staging,
     create_tables,
+    derived_tables,
+    past_tables,
     replay,
-    tally_tables,
     use_schema,
 )
 from projections.event_log import read_head
 from projections.queries import queries
+from projections.registry import LAYOUT
 
 _GENERATION_LOCK = 7_306_087_156
 FLIP_TRIES = 5
@@ -73,6 +75,12 @@ async def ensure_live(connection: AsyncConnection[Any]) -> None:
         row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
         if row is None:
             await _create(connection, "live")
+
+
+async def has_layout(connection: AsyncConnection[Any]) -> bool:
+    """Whether the live generation has the tables that this program knows."""
+    row = await (await connection.execute(queries("catch_up")["live_layout"])).fetchone()
+    return row is not None and row[0] == LAYOUT
 
 
 async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
@@ -124,7 +132,8 @@ async def rebuild(
 ) -> list[Difference]:
     """Derive everything anew beside the live tables, compare, flip; what the live ones had otherwise.
 
-    `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip.
+    `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip. Live
+    tables of another layout are not compared.
     """
     if not await _lock_rebuilds(keeper):
         raise RebuildRunningError("another rebuild is at work on this database")
@@ -163,7 +172,10 @@ async def _flip(
         rows = await _hold_still(keeper, old)
         for project_id, position in rows:
             await _catch_up_to(builder, project_id, new, position, on_progress)
-        differences = [found for project_id, _ in rows for found in await compare(builder, project_id, old, new)]
+        differences = []
+        if await has_layout(builder):
+            for project_id, _ in rows:
+                differences += await compare(builder, project_id, old, new)
         for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
             await _catch_up_to(builder, project_id, new, head, on_progress)
         await keeper.execute(queries("catch_up")["retire_live"])
@@ -191,7 +203,7 @@ async def _drop_abandoned(connection: AsyncConnection[Any]) -> None:
     sql = queries("catch_up")
     for (generation,) in await (await connection.execute(sql["abandoned_generations"])).fetchall():
         schema = Identifier(schema_of(generation))
-        for table in ["projection_checkpoint", *tally_tables()]:
+        for table in ["projection_checkpoint", *derived_tables(), *past_tables()]:
             await connection.execute(SQL("drop table if exists {}.{}").format(schema, Identifier(table)))
         await connection.execute(SQL("drop schema if exists {} cascade").format(schema))
         await connection.execute(sql["forget_generation"], {"generation": generation})
@@ -215,7 +227,10 @@ async def verify(
 async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: str, other: str) -> list[Difference]:
     """Tables of a project that are not the same in two schemas; rows that say zero do not count."""
     differences = []
-    for table in tally_tables():
+    for table in derived_tables():
+        columns = await (
+            await connection.execute(queries("catch_up")["columns_compared"], {"table": table, "schema": schema})
+        ).fetchall()
         cursor = await connection.execute(
             SQL(
                 "select count(*) from ("
@@ -228,7 +243,10 @@ async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: st
                 "  select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts})"
                 ") difference"
             ).format(
-                columns=SQL(_COLUMNS.get(table, "*")),
+                columns=SQL(", ").join(
+                    SQL("{}::text").format(Identifier(name)) if is_json else Identifier(name)
+                    for name, is_json in columns
+                ),
                 counts=SQL(_COUNTS.get(table, "true")),
                 schema=Identifier(schema),
                 other=Identifier(other),
@@ -242,21 +260,13 @@ async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: st
     return differences
 
 
-# A tally that has come back to zero is the same as none, and json has no equality.
+# A tally that has come back to zero is the same as none.
 _COUNTS = {
     "variant_tally": "(visitors <> 0 or multiple_exposures <> 0)",
     "impression_tally": "impressions <> 0",
     "goal_tally": "converters <> 0",
     "visitor_unattributed": "events <> 0",
     "unattributed_tally": "events <> 0",
-}
-_COLUMNS = {
-    "experiment_plan": (
-        "experiment_id, state::text, attribution_window, counted_after, started_position, stopped_position"
-    ),
-    "goal_event": (
-        "unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data::text"
-    ),
 }
 
 
@@ -265,7 +275,8 @@ async def _create(connection: AsyncConnection[Any], state: str) -> int:
     generation = int(row[0]) if row else 1
     await connection.execute(SQL("create schema {}").format(Identifier(schema_of(generation))))
     await create_tables(connection, schema_of(generation))
-    await connection.execute(queries("catch_up")["add_generation"], {"generation": generation, "state": state})
+    parameters = {"generation": generation, "state": state, "layout": LAYOUT}
+    await connection.execute(queries("catch_up")["add_generation"], parameters)
     return generation
 
 

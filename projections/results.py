@@ -6,11 +6,12 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from domain.experiment import Experiment
-from projections.catch_up import checkpoint, replay
+from projections.catch_up import checkpoint
 from projections.conversions import Outcomes, read_outcomes, read_unattributed
 from projections.experiments import read_plan
 from projections.exposures import Visitors, read_impressions, read_visitors
 from projections.generations import read_from_live
+from projections.snapshots import derive
 
 
 class Snapshot(NamedTuple):
@@ -29,11 +30,11 @@ async def read_live(connection: AsyncConnection[Any], project_id: UUID, experime
     return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id))
 
 
-async def read_replayed(
+async def read_past(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int
 ) -> Snapshot | None:
-    """The experiment as it was known at a position, derived from the log; takes a connection for itself."""
-    await replay(connection, project_id, position)
+    """The experiment as it was known at a position; takes a connection for itself."""
+    await derive(connection, project_id, experiment_id, position)
     return await _read(connection, project_id, experiment_id)
 
 

@@ -7,16 +7,27 @@ from psycopg import AsyncConnection
 
 from projections.queries import queries
 
+# A snapshot is the state after every so many events: an older state follows from it and few events.
+SNAPSHOT_EVENTS = 100_000
 # Stands for "no known experiment" in the tallies of unattributed events.
 NIL = UUID(int=0)
 
 
 class Step(NamedTuple):
-    """The positions after `after` up to and including `until`; no experiment changes inside."""
+    """The positions after `after` up to and including `until`; no experiment changes inside.
+
+    Rows carry `since`, the first snapshot that shows them as they are; a row that a later one would show
+    otherwise is first copied into a table of the same name with `_past`, where `until` is that later one.
+    """
 
     project_id: UUID
     after: int
     until: int
+
+    @property
+    def snapshot(self) -> int:
+        """The first snapshot that shows what the step does."""
+        return -(-self.until // SNAPSHOT_EVENTS)
 
 
 async def run_queries(
@@ -29,4 +40,10 @@ async def run_queries(
 
 def step_parameters(step: Step) -> dict[str, Any]:
     """A step as SQL parameters."""
-    return {"project_id": step.project_id, "after": step.after, "until": step.until, "nil": NIL}
+    return {
+        "project_id": step.project_id,
+        "after": step.after,
+        "until": step.until,
+        "snapshot": step.snapshot,
+        "nil": NIL,
+    }

@@ -27,6 +27,22 @@ select
 -- let_sort_in_memory: a step of many events sorts and hashes without going to disk
 set local work_mem = '64MB';
 
+-- let_commit_later: what a step derives follows from the log, and is derived again should a crash lose it
+set local synchronous_commit = off;
+
+-- facts_end: the last of the management facts that stand right behind a position, one behind the other
+select max(position)
+from (
+    select position, row_number() over (order by position) as nth
+    from (
+        select position from event_log
+        where project_id = %(project_id)s and source = 'management' and position > %(after)s
+        order by position
+        limit %(facts_max)s
+    ) next
+) fact
+where position = %(after)s + nth;
+
 -- count: how many events a range holds, which must be its length
 select count(*) from event_log
 where project_id = %(project_id)s and position > %(after)s and position <= %(until)s;
@@ -96,12 +112,23 @@ order by p.name, p.project_id;
 -- live_generation: which generation answers now
 select generation from projection_generation where state = 'live';
 
+-- live_layout: which tables the live generation has
+select layout from projection_generation where state = 'live';
+
 -- next_generation: a number for a new generation
 select coalesce(max(generation), 0) + 1 from projection_generation;
 
+-- columns_compared: what two derivations of a table must share, and whether it is json, which has no equality;
+-- since which snapshot a row stands may depend on where steps end, if it went and came back
+select attname, atttypid = 'json'::regtype
+from pg_attribute
+where attrelid = format('%%I.%%I', %(schema)s::text, %(table)s::text)::regclass and attnum > 0 and not attisdropped
+  and attname <> 'since'
+order by attnum;
+
 -- add_generation: a generation begins
-insert into projection_generation (generation, state, live_at)
-values (%(generation)s, %(state)s, case when %(state)s = 'live' then now() end);
+insert into projection_generation (generation, state, layout, live_at)
+values (%(generation)s, %(state)s, %(layout)s, case when %(state)s = 'live' then now() end);
 
 -- retire_live: the live generation steps down
 update projection_generation set state = 'retired' where state = 'live';

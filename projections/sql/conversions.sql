@@ -20,9 +20,15 @@ create table visitor_outcome (
     epoch              integer     not null,
     day                date        not null,
     conversions        bigint      not null,
-    value              numeric     not null,
     first_converted_at timestamptz not null,
+    since              integer     not null,
+    value              numeric     not null,
     primary key (project_id, experiment_id, unit_id, goal, variant_id)
+);
+create table visitor_outcome_past (
+    like visitor_outcome,
+    until integer not null,
+    primary key (project_id, experiment_id, unit_id, goal, variant_id, until)
 );
 -- value is what the goal's kind measures of one visitor: 1, the number of conversions, or their summed
 -- value. Sums of exact decimals do not depend on the order of events; centred squares follow from them.
@@ -37,23 +43,41 @@ create table goal_tally (
     conversions   bigint  not null,
     value_sum     numeric not null,
     value_squares numeric not null,
+    since         integer not null,
     primary key (project_id, experiment_id, goal, variant_id, epoch, day)
 );
+create table goal_tally_past (
+    like goal_tally,
+    until integer not null,
+    primary key (project_id, experiment_id, goal, variant_id, epoch, day, until)
+);
 create table visitor_unattributed (
-    project_id    uuid   not null,
-    experiment_id uuid   not null,
-    unit_id       text   not null,
-    reason        text   not null,
-    events        bigint not null,
+    project_id    uuid    not null,
+    experiment_id uuid    not null,
+    unit_id       text    not null,
+    reason        text    not null,
+    events        bigint  not null,
+    since         integer not null,
     primary key (project_id, experiment_id, unit_id, reason)
+);
+create table visitor_unattributed_past (
+    like visitor_unattributed,
+    until integer not null,
+    primary key (project_id, experiment_id, unit_id, reason, until)
 );
 -- Events that name no known experiment stand under the nil experiment_id, for the whole project.
 create table unattributed_tally (
-    project_id    uuid   not null,
-    experiment_id uuid   not null,
-    reason        text   not null,
-    events        bigint not null,
+    project_id    uuid    not null,
+    experiment_id uuid    not null,
+    reason        text    not null,
+    events        bigint  not null,
+    since         integer not null,
     primary key (project_id, experiment_id, reason)
+);
+create table unattributed_tally_past (
+    like unattributed_tally,
+    until integer not null,
+    primary key (project_id, experiment_id, reason, until)
 );
 
 -- staging_goal_events: the step's events that some goal counts
@@ -124,6 +148,13 @@ create temporary table if not exists staged_outcome (
 create temporary table if not exists staged_reason (
     experiment_id uuid   not null,
     unit_id       text   not null,
+    reason        text   not null,
+    events        bigint not null
+) on commit delete rows;
+
+-- staging_unattributed: how the tallies of events that are not attributed change
+create temporary table if not exists staged_unattributed (
+    experiment_id uuid   not null,
     reason        text   not null,
     events        bigint not null
 ) on commit delete rows;
@@ -298,13 +329,29 @@ from (
 group by experiment_id, unit_id, reason
 having sum(events) <> 0;
 
+-- keep_outcome_tallies: keep for snapshots the tallies that the outcomes change
+insert into goal_tally_past
+select t.*, %(snapshot)s
+from (
+    select experiment_id, goal, variant_id, epoch, day from staged_outcome
+    union
+    select experiment_id, goal, variant_id, epoch, day from staged_old_outcome
+) changed
+cross join lateral (
+    select * from goal_tally t
+    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id and t.goal = changed.goal
+      and t.variant_id = changed.variant_id and t.epoch = changed.epoch and t.day = changed.day
+      and t.since < %(snapshot)s
+    offset 0
+) t;
+
 -- tally_outcomes: add what the new outcomes change against the old ones
 insert into goal_tally (
     project_id, experiment_id, goal, variant_id, epoch, day,
-    converters, conversions, value_sum, value_squares
+    converters, conversions, value_sum, value_squares, since
 )
 select %(project_id)s, experiment_id, goal, variant_id, epoch, day,
-       sum(sign), sum(sign * conversions), sum(sign * value), sum(sign * value * value)
+       sum(sign), sum(sign * conversions), sum(sign * value), sum(sign * value * value), %(snapshot)s
 from (
     select experiment_id, goal, variant_id, epoch, day, conversions, value, 1 as sign
     from staged_outcome
@@ -317,7 +364,15 @@ on conflict (project_id, experiment_id, goal, variant_id, epoch, day) do update 
     converters = goal_tally.converters + excluded.converters,
     conversions = goal_tally.conversions + excluded.conversions,
     value_sum = goal_tally.value_sum + excluded.value_sum,
-    value_squares = goal_tally.value_squares + excluded.value_squares;
+    value_squares = goal_tally.value_squares + excluded.value_squares,
+    since = excluded.since;
+
+-- keep_outcomes: keep for snapshots the outcomes that change
+insert into visitor_outcome_past
+select *, %(snapshot)s
+from visitor_outcome
+where project_id = %(project_id)s and since < %(snapshot)s
+  and ctid = any (array(select place from staged_old_outcome));
 
 -- clear_outcomes: drop outcomes that nothing replaces
 delete from visitor_outcome
@@ -332,36 +387,48 @@ where project_id = %(project_id)s and ctid = any (array(
 
 -- put_outcomes: remember the new outcomes
 insert into visitor_outcome (
-    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value, first_converted_at
+    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, since, value
 )
-select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, value, first_converted_at
+select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
+       %(snapshot)s, value
 from staged_outcome
 order by experiment_id, unit_id
 on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
     epoch = excluded.epoch,
     day = excluded.day,
     conversions = excluded.conversions,
-    value = excluded.value,
-    first_converted_at = excluded.first_converted_at;
+    first_converted_at = excluded.first_converted_at,
+    since = excluded.since,
+    value = excluded.value;
 
--- tally_reasons: add the changes of the reasons
-insert into unattributed_tally (project_id, experiment_id, reason, events)
-select %(project_id)s, experiment_id, reason, sum(events)
-from staged_reason
-group by experiment_id, reason
-on conflict (project_id, experiment_id, reason) do update set
-    events = unattributed_tally.events + excluded.events;
+-- keep_reasons: keep for snapshots the reasons that change
+insert into visitor_unattributed_past
+select u.*, %(snapshot)s
+from staged_reason s
+cross join lateral (
+    select * from visitor_unattributed u
+    where u.project_id = %(project_id)s and u.experiment_id = s.experiment_id
+      and u.unit_id = s.unit_id and u.reason = s.reason and u.since < %(snapshot)s
+    offset 0
+) u;
 
 -- put_reasons: remember the changes of the reasons
-insert into visitor_unattributed (project_id, experiment_id, unit_id, reason, events)
-select %(project_id)s, experiment_id, unit_id, reason, events
+insert into visitor_unattributed (project_id, experiment_id, unit_id, reason, events, since)
+select %(project_id)s, experiment_id, unit_id, reason, events, %(snapshot)s
 from staged_reason
 on conflict (project_id, experiment_id, unit_id, reason) do update set
-    events = visitor_unattributed.events + excluded.events;
+    events = visitor_unattributed.events + excluded.events,
+    since = excluded.since;
 
--- tally_misnamed: count the step's events that name an experiment or a variant in vain
-insert into unattributed_tally (project_id, experiment_id, reason, events)
-select %(project_id)s, case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
+-- stage_unattributed: what the reasons change in the tallies
+insert into staged_unattributed
+select experiment_id, reason, sum(events)
+from staged_reason
+group by experiment_id, reason;
+
+-- stage_misnamed: the step's events that name an experiment or a variant in vain
+insert into staged_unattributed
+select case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
 from (
     select e.experiment_id,
            case
@@ -384,13 +451,11 @@ from (
       )
 ) named
 where reason is not null
-group by 2, 3
-on conflict (project_id, experiment_id, reason) do update set
-    events = unattributed_tally.events + excluded.events;
+group by 1, 2;
 
--- tally_candidates: count the step's events without an experiment as not_exposed, until judged otherwise
-insert into unattributed_tally (project_id, experiment_id, reason, events)
-select %(project_id)s, experiment_id, 'not_exposed', sum(events)
+-- stage_candidates: the step's events without an experiment are not_exposed, until judged otherwise
+insert into staged_unattributed
+select experiment_id, 'not_exposed', sum(events)
 from (
     select distinct p.experiment_id, c.event_type, c.event_name, c.events
     from (
@@ -406,18 +471,56 @@ from (
         on p.project_id = g.project_id and p.experiment_id = g.experiment_id
     where p.started_position is not null and p.stopped_position is null
 ) candidate
-group by experiment_id
+group by experiment_id;
+
+-- keep_unattributed: keep for snapshots the tallies that change
+insert into unattributed_tally_past
+select t.*, %(snapshot)s
+from (select distinct experiment_id, reason from staged_unattributed) changed
+cross join lateral (
+    select * from unattributed_tally t
+    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
+      and t.reason = changed.reason and t.since < %(snapshot)s
+    offset 0
+) t;
+
+-- tally_unattributed: add what changes
+insert into unattributed_tally (project_id, experiment_id, reason, events, since)
+select %(project_id)s, experiment_id, reason, sum(events), %(snapshot)s
+from staged_unattributed
+group by experiment_id, reason
 on conflict (project_id, experiment_id, reason) do update set
-    events = unattributed_tally.events + excluded.events;
+    events = unattributed_tally.events + excluded.events,
+    since = excluded.since;
+
+-- keep_forgotten_outcomes: keep for snapshots what is dropped next
+insert into visitor_outcome_past
+select *, %(snapshot)s from visitor_outcome
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
 
 -- forget_outcomes: drop what was derived for a draft whose plan changed
 delete from visitor_outcome where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
+-- keep_forgotten_goal_tallies: keep for snapshots what is dropped next
+insert into goal_tally_past
+select *, %(snapshot)s from goal_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
+
 -- forget_goal_tallies: likewise
 delete from goal_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
+-- keep_forgotten_reasons: keep for snapshots what is dropped next
+insert into visitor_unattributed_past
+select *, %(snapshot)s from visitor_unattributed
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
+
 -- forget_reasons: likewise
 delete from visitor_unattributed where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- keep_forgotten_unattributed: keep for snapshots what is dropped next
+insert into unattributed_tally_past
+select *, %(snapshot)s from unattributed_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
 
 -- forget_unattributed: likewise
 delete from unattributed_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;

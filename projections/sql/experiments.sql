@@ -8,7 +8,13 @@ create table experiment_plan (
     counted_after       bigint   not null,
     started_position    bigint,
     stopped_position    bigint,
+    since               integer  not null,
     primary key (project_id, experiment_id)
+);
+create table experiment_plan_past (
+    like experiment_plan,
+    until integer not null,
+    primary key (project_id, experiment_id, until)
 );
 create table plan_variant (
     project_id    uuid not null,
@@ -46,20 +52,26 @@ order by position;
 select state::text from experiment_plan
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
+-- keep_plan: keep for snapshots the plan that changes
+insert into experiment_plan_past
+select *, %(snapshot)s from experiment_plan
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
+
 -- put_plan: write one experiment's plan
 insert into experiment_plan (
-    project_id, experiment_id, state, attribution_window, counted_after, started_position, stopped_position
+    project_id, experiment_id, state, attribution_window, counted_after, started_position, stopped_position, since
 )
 values (
     %(project_id)s, %(experiment_id)s, %(state)s, make_interval(hours => %(window_hours)s),
-    %(position)s, %(started_position)s, %(stopped_position)s
+    %(position)s, %(started_position)s, %(stopped_position)s, %(snapshot)s
 )
 on conflict (project_id, experiment_id) do update set
     state = excluded.state,
     attribution_window = excluded.attribution_window,
     counted_after = case when %(void)s then excluded.counted_after else experiment_plan.counted_after end,
     started_position = coalesce(experiment_plan.started_position, excluded.started_position),
-    stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position);
+    stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position),
+    since = excluded.since;
 
 -- clear_plan_variants: forget an experiment's variants before they are written anew
 delete from plan_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;

@@ -6,8 +6,14 @@ create table visitor_exposure (
     variant_id       uuid        not null,
     first_exposed_at timestamptz not null,
     epoch            integer     not null,
+    since            integer     not null,
     multiple         boolean     not null,
     primary key (project_id, visitor_id, experiment_id)
+);
+create table visitor_exposure_past (
+    like visitor_exposure,
+    until integer not null,
+    primary key (project_id, visitor_id, experiment_id, until)
 );
 create table variant_tally (
     project_id         uuid    not null,
@@ -17,15 +23,27 @@ create table variant_tally (
     day                date    not null,
     visitors           bigint  not null,
     multiple_exposures bigint  not null,
+    since              integer not null,
     primary key (project_id, experiment_id, variant_id, epoch, day)
 );
+create table variant_tally_past (
+    like variant_tally,
+    until integer not null,
+    primary key (project_id, experiment_id, variant_id, epoch, day, until)
+);
 create table impression_tally (
-    project_id    uuid   not null,
-    experiment_id uuid   not null,
-    variant_id    uuid   not null,
-    day           date   not null,
-    impressions   bigint not null,
+    project_id    uuid    not null,
+    experiment_id uuid    not null,
+    variant_id    uuid    not null,
+    day           date    not null,
+    impressions   bigint  not null,
+    since         integer not null,
     primary key (project_id, experiment_id, variant_id, day)
+);
+create table impression_tally_past (
+    like impression_tally,
+    until integer not null,
+    primary key (project_id, experiment_id, variant_id, day, until)
 );
 
 -- staging: exposures of one step, beside what was known of the same visitors before
@@ -89,10 +107,31 @@ select visitor_id, experiment_id,
 from merged m
 where is_first or multiple is distinct from old_multiple;
 
+-- keep_visitors: keep for snapshots the tallies that the staged exposures change
+insert into variant_tally_past
+select t.*, %(snapshot)s
+from (
+    select experiment_id, variant_id, epoch, (first_exposed_at at time zone 'UTC')::date as day
+    from staged_exposure
+    union
+    select experiment_id, old_variant_id, old_epoch, (old_exposed_at at time zone 'UTC')::date
+    from staged_exposure
+    where old_variant_id is not null
+) changed
+cross join lateral (
+    select * from variant_tally t
+    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
+      and t.variant_id = changed.variant_id and t.epoch = changed.epoch and t.day = changed.day
+      and t.since < %(snapshot)s
+    offset 0
+) t;
+
 -- tally_visitors: add what the staged exposures change
-insert into variant_tally (project_id, experiment_id, variant_id, epoch, day, visitors, multiple_exposures)
+insert into variant_tally (
+    project_id, experiment_id, variant_id, epoch, day, visitors, multiple_exposures, since
+)
 select %(project_id)s, experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date,
-       sum(case when multiple then 0 else sign end), sum(case when multiple then sign else 0 end)
+       sum(case when multiple then 0 else sign end), sum(case when multiple then sign else 0 end), %(snapshot)s
 from (
     select experiment_id, variant_id, epoch, first_exposed_at as exposed_at, multiple, 1 as sign
     from staged_exposure
@@ -104,44 +143,90 @@ from (
 group by experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date
 on conflict (project_id, experiment_id, variant_id, epoch, day) do update set
     visitors = variant_tally.visitors + excluded.visitors,
-    multiple_exposures = variant_tally.multiple_exposures + excluded.multiple_exposures;
+    multiple_exposures = variant_tally.multiple_exposures + excluded.multiple_exposures,
+    since = excluded.since;
+
+-- keep_impressions: keep for snapshots the tallies that the step's impressions change
+insert into impression_tally_past
+select t.*, %(snapshot)s
+from (
+    select distinct experiment_id, variant_id, (occurred_at at time zone 'UTC')::date as day
+    from staged_event
+    where event_type = 'experiment_impression' and is_known
+) changed
+cross join lateral (
+    select * from impression_tally t
+    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
+      and t.variant_id = changed.variant_id and t.day = changed.day
+      and t.since < %(snapshot)s
+    offset 0
+) t;
 
 -- tally_impressions: count the step's impressions
-insert into impression_tally (project_id, experiment_id, variant_id, day, impressions)
-select %(project_id)s, experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*)
+insert into impression_tally (project_id, experiment_id, variant_id, day, impressions, since)
+select %(project_id)s, experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*), %(snapshot)s
 from staged_event
 where event_type = 'experiment_impression' and is_known
 group by 2, 3, 4
 on conflict (project_id, experiment_id, variant_id, day) do update set
-    impressions = impression_tally.impressions + excluded.impressions;
+    impressions = impression_tally.impressions + excluded.impressions,
+    since = excluded.since;
 
 -- put_exposures: remember who was exposed to what, for the first time
 insert into visitor_exposure (
-    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
 )
-select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, %(snapshot)s, multiple
 from staged_exposure
 where old_variant_id is null
 order by visitor_id, experiment_id;
 
+-- keep_exposures: keep for snapshots what an earlier or another exposure changes
+insert into visitor_exposure_past
+select x.*, %(snapshot)s
+from staged_exposure s
+cross join lateral (
+    select * from visitor_exposure x
+    where x.project_id = %(project_id)s and x.visitor_id = s.visitor_id and x.experiment_id = s.experiment_id
+      and x.since < %(snapshot)s
+    offset 0
+) x
+where s.old_variant_id is not null;
+
 -- change_exposures: correct what an earlier or another exposure changes
 insert into visitor_exposure (
-    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
 )
-select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, multiple
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, %(snapshot)s, multiple
 from staged_exposure
 where old_variant_id is not null
 on conflict (project_id, visitor_id, experiment_id) do update set
     variant_id = excluded.variant_id,
     first_exposed_at = excluded.first_exposed_at,
     epoch = excluded.epoch,
+    since = excluded.since,
     multiple = excluded.multiple;
+
+-- keep_forgotten_exposures: keep for snapshots what is dropped next
+insert into visitor_exposure_past
+select *, %(snapshot)s from visitor_exposure
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
 
 -- forget_exposures: drop what was derived for a draft whose plan changed
 delete from visitor_exposure where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
+-- keep_forgotten_visitors: keep for snapshots what is dropped next
+insert into variant_tally_past
+select *, %(snapshot)s from variant_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
+
 -- forget_visitors: drop the visitor tallies of a draft whose plan changed
 delete from variant_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- keep_forgotten_impressions: keep for snapshots what is dropped next
+insert into impression_tally_past
+select *, %(snapshot)s from impression_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
 
 -- forget_impressions: drop the impression tallies of a draft whose plan changed
 delete from impression_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;

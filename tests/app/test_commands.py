@@ -213,7 +213,9 @@ def test_a_rebuild_that_was_interrupted_leaves_nothing_behind(shell, database_ur
     shell.experiment()
     with psycopg.connect(database_url) as connection:
         connection.execute("create schema projection_2; create table projection_2.goal_tally (n int)")
-        connection.execute("insert into projection_generation (generation, state) values (2, 'building')")
+        connection.execute(
+            "insert into projection_generation (generation, state, layout) values (2, 'building', 2)"
+        )
 
     shell.run("projections", "rebuild")
 

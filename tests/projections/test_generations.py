@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.database import connect
+from app.database import connect, prepare_database
 from app.worker import ProjectionWorker
 from domain.events import ExperimentDetailsChanged
 from domain.experiment import Goal
@@ -13,7 +13,7 @@ from projections import generations
 from projections.catch_up import LogGapError, catch_up, create_staging
 from projections.event_log import append
 from projections.generations import live_schema, rebuild, status, verify
-from projections.results import read_live, read_replayed
+from projections.results import read_live, read_past
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
 EXPERIMENT = plan()
@@ -84,6 +84,20 @@ async def test_a_rebuild_heals_and_says_what_was_wrong(database_url, connection,
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
 
 
+async def test_tables_of_another_version_are_derived_anew_at_start(database_url, connection, project_id) -> None:
+    """A program whose derived tables differ from those that live derives its own before it reads any."""
+    before = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    old = await live_schema(connection)
+    await connection.execute(f"drop table {old}.visitor_exposure_past")
+    await connection.execute(f"alter table {old}.visitor_exposure drop column since")
+    await connection.execute("update projection_generation set layout = 1")
+
+    await asyncio.gather(*(prepare_database(database_url, ("fsync", "full_page_writes")) for _ in range(2)))
+
+    assert await live_schema(connection) != old
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
 async def test_results_never_go_backwards_while_a_rebuild_flips_under_load(database_url, project_id) -> None:
     """With writers and a worker at work, the position that results show only grows across the flip."""
     worker = ProjectionWorker(database_url, sweep_seconds=0.01)
@@ -135,7 +149,7 @@ async def test_a_replay_to_a_position_shows_what_was_known_then(database_url, co
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) != then
 
     async with await connect(database_url) as replaying:
-        replayed = await read_replayed(replaying, project_id, EXPERIMENT.experiment_id, then.position)
+        replayed = await read_past(replaying, project_id, EXPERIMENT.experiment_id, then.position)
 
     assert replayed == then
 

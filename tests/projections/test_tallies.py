@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from app.database import connect
 from domain.events import Fact
-from projections.catch_up import catch_up, create_staging
+from projections.catch_up import catch_up, create_staging, replay
 from projections.generations import compare, live_schema
-from projections.results import read_live, read_replayed
+from projections.results import read_live
 from tests.projections.compare import assert_expected
 from tests.projections.log_of_events import Seen, new_project, plan, write
 from tests.projections.oracle import Expected
@@ -108,7 +108,7 @@ async def _check(url: str, log: list[Seen | Fact], steps: list[int], *, again: b
             assert found is not None
             variants = [variant.id for variant in tested.variants]
             assert_expected(found, Expected(log, tested.experiment_id), tested.goals, variants)
-        await read_replayed(replaying, project_id, PLANS[0].experiment_id, len(log))
+        await replay(replaying, project_id, len(log))
         assert await compare(replaying, project_id, schema, "pg_temp") == []
 
 

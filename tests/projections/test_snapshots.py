@@ -1,0 +1,138 @@
+"""Results of past positions: the snapshot before and the events behind it give what a whole replay gives."""
+
+import asyncio
+import os
+import uuid
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from app.database import connect
+from app.results import digest_of
+from domain.events import ExperimentDetailsChanged, Fact
+from domain.experiment import Goal
+from projections import results, steps
+from projections.catch_up import catch_up, create_staging, replay
+from projections.generations import catch_up_live, live_schema, rebuild
+from projections.results import Snapshot, read_live, read_past
+from projections.snapshots import derive
+from tests.projections.log_of_events import START, Seen, new_project, plan, write
+from tests.projections.test_tallies import PLANS, logs
+
+SNAPSHOT_EVENTS = 6
+EXPERIMENT = plan()
+
+
+@st.composite
+def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
+    """A log in which an experiment may begin anew with other goals, or again with the same."""
+    log = draw(logs())
+    for _ in range(draw(st.integers(0, 2))):
+        kind = draw(st.sampled_from(["conversion", "pageview"]))
+        changed = ExperimentDetailsChanged(
+            at=START,
+            actor="test",
+            experiment_id=PLANS[0].experiment_id,
+            goals=(Goal(name="purchase", event_type=kind, kind="count", role="primary"),),
+        )
+        created = next(place for place, entry in enumerate(log) if not isinstance(entry, Seen))
+        log.insert(draw(st.integers(created + 1, len(log))), changed)
+    return log
+
+
+@settings(
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+@given(log=logs_with_drafts(), cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4), asked=st.data())
+def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, asked) -> None:
+    """At any position, for every experiment, however the steps were cut and how far they have come."""
+    positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
+    caught_up = asked.draw(st.integers(0, len(log)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
+        asyncio.run(_check(database_url, log, cuts, positions, caught_up))
+
+
+async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: list[int], caught_up: int) -> None:
+    async with await connect(url) as live:
+        project_id = await new_project(live)
+        await create_staging(live)
+        await write(live, project_id, *log)
+        schema, at, number = await live_schema(live), 0, 0
+        while at < caught_up:
+            number += 1
+            events_max = cuts[number % len(cuts)]
+            at = (await catch_up(live, project_id, schema, limit=caught_up, events_max=events_max)).position
+    for position in positions:
+        async with await connect(url) as replaying:
+            await replay(replaying, project_id, position)
+            expected = [await _read_temporary(replaying, project_id, tested.experiment_id) for tested in PLANS]
+        for tested, wanted in zip(PLANS, expected, strict=True):
+            async with await connect(url) as past:
+                found = await read_past(past, project_id, tested.experiment_id, position)
+            assert _digest(found) == _digest(wanted), (found, wanted)
+
+
+async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Snapshot | None:
+    """What the connection's own tables say, which hide the live ones."""
+    return await results._read(connection, project_id, experiment_id)  # noqa: SLF001
+
+
+def _digest(found: Snapshot | None) -> str | None:
+    return None if found is None else digest_of(found, None, "always_valid")
+
+
+async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
+    """Only the events and the visitors behind the snapshot are looked at."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 100)
+    project_id = await new_project(connection)
+    variant = EXPERIMENT.variants[0].id
+    seen = [Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=variant) for n in range(350)]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *seen)
+    await catch_up_live(connection, project_id)
+
+    async with await connect(database_url) as past:
+        await derive(past, project_id, EXPERIMENT.experiment_id, 310)
+        tallied = await (await past.execute("select sum(visitors) from variant_tally")).fetchone()
+        held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
+
+    assert (tallied, held) == ((308,), (10,))
+
+
+async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch) -> None:
+    """What a past position shows is the same from tables that were derived anew."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    project_id = await new_project(connection)
+    a, b = EXPERIMENT.variants
+    both = [
+        Seen(f"v{n % 7}", n, experiment=EXPERIMENT.experiment_id, variant=(a if n % 3 else b).id)
+        for n in range(40)
+    ]
+    bought = [Seen(f"v{n % 7}", n, "conversion", "purchase", data=f'{{"amount": {n}}}') for n in range(40)]
+    log = [entry for pair in zip(both, bought, strict=True) for entry in pair]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *log)
+    digests = {}
+    await create_staging(connection)
+    schema = await live_schema(connection)
+    for position in (15, 33, 62):
+        await catch_up_to(connection, project_id, schema, position)
+        digests[position] = _digest(await read_live(connection, project_id, EXPERIMENT.experiment_id))
+    await catch_up_live(connection, project_id)
+
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        assert await rebuild(builder, keeper) == []
+
+    for position, digest in digests.items():
+        async with await connect(database_url) as past:
+            assert _digest(await read_past(past, project_id, EXPERIMENT.experiment_id, position)) == digest
+
+
+async def catch_up_to(connection: Any, project_id: uuid.UUID, schema: str, position: int) -> None:
+    """Take steps until a position."""
+    while (await catch_up(connection, project_id, schema, limit=position)).position < position:
+        pass
