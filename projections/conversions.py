@@ -22,6 +22,7 @@ STAGING = (
     "staging_judgements",
     "staging_old_outcomes",
     "staging_outcomes",
+    "staging_outcome_changes",
     "staging_reasons",
     "staging_unattributed",
 )
@@ -52,6 +53,7 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "stage_old_outcomes",
         "stage_outcomes",
         "stage_reasons",
+        "stage_outcome_changes",
         "keep_outcome_tallies",
         "tally_outcomes",
         "keep_outcomes",

@@ -10,7 +10,7 @@ from projections.steps import Step, run_queries, step_parameters
 
 TABLES = ("visitor_exposure", "variant_tally", "impression_tally")
 PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
-STAGING = ("staging",)
+STAGING = ("staging", "staging_visitors", "staging_impressions")
 
 
 class Visitors(NamedTuple):
@@ -26,11 +26,13 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
     """Count the step's impressions and first exposures; leaves what changed in staged_exposure."""
     names = (
         "stage",
+        "stage_visitors",
         "keep_visitors",
         "tally_visitors",
         "put_exposures",
         "keep_exposures",
         "change_exposures",
+        "stage_impressions",
         "keep_impressions",
         "tally_impressions",
     )

@@ -144,6 +144,19 @@ create temporary table if not exists staged_outcome (
     first_converted_at timestamptz not null
 ) on commit delete rows;
 
+-- staging_outcome_changes: how the tallies of outcomes change
+create temporary table if not exists staged_outcome_change (
+    experiment_id uuid    not null,
+    goal          text    not null,
+    variant_id    uuid    not null,
+    epoch         integer not null,
+    day           date    not null,
+    converters    bigint  not null,
+    conversions   bigint  not null,
+    value_sum     numeric not null,
+    value_squares numeric not null
+) on commit delete rows;
+
 -- staging_reasons: how the numbers of events that are not attributed change, by reason
 create temporary table if not exists staged_reason (
     experiment_id uuid   not null,
@@ -329,14 +342,23 @@ from (
 group by experiment_id, unit_id, reason
 having sum(events) <> 0;
 
--- keep_outcome_tallies: keep for snapshots the tallies that the outcomes change
+-- stage_outcome_changes: what the new outcomes change against the old ones
+insert into staged_outcome_change
+select experiment_id, goal, variant_id, epoch, day,
+       sum(sign), sum(sign * conversions), sum(sign * value), sum(sign * value * value)
+from (
+    select experiment_id, goal, variant_id, epoch, day, conversions, value, 1 as sign
+    from staged_outcome
+    union all
+    select experiment_id, goal, variant_id, epoch, day, conversions, value, -1
+    from staged_old_outcome
+) change
+group by experiment_id, goal, variant_id, epoch, day;
+
+-- keep_outcome_tallies: keep for snapshots the tallies that change
 insert into goal_tally_past
 select t.*, %(snapshot)s
-from (
-    select experiment_id, goal, variant_id, epoch, day from staged_outcome
-    union
-    select experiment_id, goal, variant_id, epoch, day from staged_old_outcome
-) changed
+from staged_outcome_change changed
 cross join lateral (
     select * from goal_tally t
     where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id and t.goal = changed.goal
@@ -345,21 +367,14 @@ cross join lateral (
     offset 0
 ) t;
 
--- tally_outcomes: add what the new outcomes change against the old ones
+-- tally_outcomes: add what changes
 insert into goal_tally (
     project_id, experiment_id, goal, variant_id, epoch, day,
     converters, conversions, value_sum, value_squares, since
 )
 select %(project_id)s, experiment_id, goal, variant_id, epoch, day,
-       sum(sign), sum(sign * conversions), sum(sign * value), sum(sign * value * value), %(snapshot)s
-from (
-    select experiment_id, goal, variant_id, epoch, day, conversions, value, 1 as sign
-    from staged_outcome
-    union all
-    select experiment_id, goal, variant_id, epoch, day, conversions, value, -1
-    from staged_old_outcome
-) change
-group by experiment_id, goal, variant_id, epoch, day
+       converters, conversions, value_sum, value_squares, %(snapshot)s
+from staged_outcome_change
 on conflict (project_id, experiment_id, goal, variant_id, epoch, day) do update set
     converters = goal_tally.converters + excluded.converters,
     conversions = goal_tally.conversions + excluded.conversions,

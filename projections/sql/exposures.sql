@@ -60,6 +60,24 @@ create temporary table if not exists staged_exposure (
     old_multiple     boolean
 ) on commit delete rows;
 
+-- staging_visitors: how the tallies of visitors change
+create temporary table if not exists staged_visitors (
+    experiment_id      uuid    not null,
+    variant_id         uuid    not null,
+    epoch              integer not null,
+    day                date    not null,
+    visitors           bigint  not null,
+    multiple_exposures bigint  not null
+) on commit delete rows;
+
+-- staging_impressions: how the tallies of impressions change
+create temporary table if not exists staged_impressions (
+    experiment_id uuid   not null,
+    variant_id    uuid   not null,
+    day           date   not null,
+    impressions   bigint not null
+) on commit delete rows;
+
 -- stage: merge the step's impressions with what is known; only what changes is staged
 insert into staged_exposure
 with impression as (
@@ -95,43 +113,30 @@ merged as (
 select visitor_id, experiment_id,
        case when is_first then variant_id else old_variant_id end,
        case when is_first then first_exposed_at else old_exposed_at end,
-       case when is_first then coalesce(
-           (select max(epoch) from plan_epoch p
-            where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id
-              and p.started_at <= m.first_exposed_at),
+       case
+           when not is_first then old_epoch
+           when epochs = 1 then first_epoch
            -- A clock behind ours: before the start is the first epoch.
-           (select min(epoch) from plan_epoch p
-            where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id),
-           0) else old_epoch end,
+           else coalesce(
+               (select max(epoch) from plan_epoch p
+                where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id
+                  and p.started_at <= m.first_exposed_at),
+               first_epoch, 0)
+       end,
        multiple, old_variant_id, old_exposed_at, old_epoch, old_multiple
 from merged m
+left join (
+    select experiment_id, min(epoch) as first_epoch, count(*) as epochs
+    from plan_epoch
+    where project_id = %(project_id)s
+    group by experiment_id
+) plan using (experiment_id)
 where is_first or multiple is distinct from old_multiple;
 
--- keep_visitors: keep for snapshots the tallies that the staged exposures change
-insert into variant_tally_past
-select t.*, %(snapshot)s
-from (
-    select experiment_id, variant_id, epoch, (first_exposed_at at time zone 'UTC')::date as day
-    from staged_exposure
-    union
-    select experiment_id, old_variant_id, old_epoch, (old_exposed_at at time zone 'UTC')::date
-    from staged_exposure
-    where old_variant_id is not null
-) changed
-cross join lateral (
-    select * from variant_tally t
-    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
-      and t.variant_id = changed.variant_id and t.epoch = changed.epoch and t.day = changed.day
-      and t.since < %(snapshot)s
-    offset 0
-) t;
-
--- tally_visitors: add what the staged exposures change
-insert into variant_tally (
-    project_id, experiment_id, variant_id, epoch, day, visitors, multiple_exposures, since
-)
-select %(project_id)s, experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date,
-       sum(case when multiple then 0 else sign end), sum(case when multiple then sign else 0 end), %(snapshot)s
+-- stage_visitors: what the staged exposures change in the tallies of visitors
+insert into staged_visitors
+select experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date,
+       sum(case when multiple then 0 else sign end), sum(case when multiple then sign else 0 end)
 from (
     select experiment_id, variant_id, epoch, first_exposed_at as exposed_at, multiple, 1 as sign
     from staged_exposure
@@ -140,20 +145,42 @@ from (
     from staged_exposure
     where old_variant_id is not null
 ) change
-group by experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date
+group by experiment_id, variant_id, epoch, (exposed_at at time zone 'UTC')::date;
+
+-- keep_visitors: keep for snapshots the tallies that change
+insert into variant_tally_past
+select t.*, %(snapshot)s
+from staged_visitors changed
+cross join lateral (
+    select * from variant_tally t
+    where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
+      and t.variant_id = changed.variant_id and t.epoch = changed.epoch and t.day = changed.day
+      and t.since < %(snapshot)s
+    offset 0
+) t;
+
+-- tally_visitors: add what changes
+insert into variant_tally (
+    project_id, experiment_id, variant_id, epoch, day, visitors, multiple_exposures, since
+)
+select %(project_id)s, experiment_id, variant_id, epoch, day, visitors, multiple_exposures, %(snapshot)s
+from staged_visitors
 on conflict (project_id, experiment_id, variant_id, epoch, day) do update set
     visitors = variant_tally.visitors + excluded.visitors,
     multiple_exposures = variant_tally.multiple_exposures + excluded.multiple_exposures,
     since = excluded.since;
 
--- keep_impressions: keep for snapshots the tallies that the step's impressions change
+-- stage_impressions: count the step's impressions
+insert into staged_impressions
+select experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*)
+from staged_event
+where event_type = 'experiment_impression' and is_known
+group by 1, 2, 3;
+
+-- keep_impressions: keep for snapshots the tallies that change
 insert into impression_tally_past
 select t.*, %(snapshot)s
-from (
-    select distinct experiment_id, variant_id, (occurred_at at time zone 'UTC')::date as day
-    from staged_event
-    where event_type = 'experiment_impression' and is_known
-) changed
+from staged_impressions changed
 cross join lateral (
     select * from impression_tally t
     where t.project_id = %(project_id)s and t.experiment_id = changed.experiment_id
@@ -162,12 +189,10 @@ cross join lateral (
     offset 0
 ) t;
 
--- tally_impressions: count the step's impressions
+-- tally_impressions: add what changes
 insert into impression_tally (project_id, experiment_id, variant_id, day, impressions, since)
-select %(project_id)s, experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*), %(snapshot)s
-from staged_event
-where event_type = 'experiment_impression' and is_known
-group by 2, 3, 4
+select %(project_id)s, experiment_id, variant_id, day, impressions, %(snapshot)s
+from staged_impressions
 on conflict (project_id, experiment_id, variant_id, day) do update set
     impressions = impression_tally.impressions + excluded.impressions,
     since = excluded.since;
