@@ -70,12 +70,16 @@ def identities(project_id: UUID) -> "hashlib.blake2b":
 
 def browser_row(project: "hashlib.blake2b", event: TrackEvent, times: AcceptedTimes) -> NewEvent:
     """A browser event ready to append; `project` is from `identities`; RefusedEvent says why not."""
-    times.check(event.timestamp)
-    data = _object(event.event_data, "eventData")
-    experiment_id, variant_id = _named_in(data)
+    timestamp = event.timestamp
+    if not times.earliest_ms <= timestamp <= times.latest_ms:
+        times.check(timestamp)
+    data = experiment_id = variant_id = None
+    if event.event_data:
+        data = _object(event.event_data, "eventData")
+        experiment_id, variant_id = _named_in(data)
     event_id = browser_event_id(project, event)
     row = encode_row(
-        occurred_us=_UNIX_EPOCH_US + round(event.timestamp * 1000),
+        occurred_us=_UNIX_EPOCH_US + (timestamp * 1000 if type(timestamp) is int else round(timestamp * 1000)),
         event_id=event_id,
         source="browser",
         event_type=event.event_type,
@@ -148,11 +152,11 @@ def browser_event_id(project: "hashlib.blake2b", event: TrackEvent) -> bytes:
     front keeps the ledger's index local, 74 bits of hash tell apart what shares a millisecond.
     """
     timestamp = event.timestamp
-    if isinstance(timestamp, float) and timestamp.is_integer():
-        timestamp = int(timestamp)
+    millis = int(timestamp)
+    shortest = millis if millis == timestamp else timestamp  # 5.0 is 5
     content = project.copy()
-    content.update(f"{timestamp!r}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}".encode())
-    return _time_ordered(int(timestamp), content.digest(), _VERSION_8)
+    content.update(f"{shortest}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}".encode())
+    return ((millis << 80 | int.from_bytes(content.digest())) & _UUID_MASK | _VERSION_8).to_bytes(16)
 
 
 def _time_ordered(millis: int, tail: bytes, version: int) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,11 @@ from projections.generations import lagging, live_schema
 
 # A sweep finds every project that lags, whoever wrote to it; a hint from this process is faster.
 SWEEP_SECONDS = 0.1
-# Events that arrive within this time share a step, whose cost is mostly fixed.
+# Events that arrive within this time share a step. The longer a sweep took, the longer it waits for more of
+# them, so that what each step costs by itself is shared by many events when there are many.
 GATHER_SECONDS = 0.02
+GATHER_SECONDS_MAX = 0.2
+GATHER_SHARE = 2.0
 RECONNECT_SECONDS_MAX = 5.0
 
 _log = logging.getLogger("prooflog.worker")
@@ -62,9 +66,11 @@ class ProjectionWorker:
 
     async def _serve(self, connection: AsyncConnection[Any]) -> None:
         while not self._stopping:
+            began = time.monotonic()
             worked = await self.sweep(connection)
             if worked:
-                await asyncio.sleep(GATHER_SECONDS)
+                took = time.monotonic() - began
+                await asyncio.sleep(min(max(GATHER_SECONDS, took * GATHER_SHARE), GATHER_SECONDS_MAX))
                 continue
             self._hinted.clear()
             with contextlib.suppress(TimeoutError):

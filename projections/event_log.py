@@ -26,7 +26,6 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _SIXTEEN = struct.pack(">i", 16)
-_TWO_NULLS = _NULL * 2
 _ROW_FIELDS = 18
 # All but project, position and time, which the digest takes in by themselves.
 ROW_FIELDS_HASHED = _ROW_FIELDS - 3
@@ -96,10 +95,11 @@ async def append(
     """
     projects = sorted(batches, key=lambda project: project.bytes)  # one order everywhere: no deadlocks
     fresh, known = await _remember(connection, projects, batches, all_new=all_new)
+    all_fresh = len(fresh) == sum(map(len, batches.values()))
     new_heads: dict[UUID, Head] = {}
     rows: list[bytes] = []
     for project_id in projects:
-        new = [event.row for event in batches[project_id] if event.event_id in fresh]
+        new = [event.row for event in batches[project_id] if all_fresh or event.event_id in fresh]
         if not new:
             continue
         head = heads.get(project_id) or await read_head(connection, project_id)
@@ -161,28 +161,33 @@ def encode_row(
 
     `occurred_us` is as `postgres_us` gives it.
     """
-    # Written out, since a call for each field is what this function would cost.
-    kind = event_type.encode()
-    parts = [_EIGHT_BYTES.pack(8, occurred_us), _SIXTEEN, event_id, _SOURCES[source]]
-    if experiment_id is None and variant_id is None:
-        parts.append(_TWO_NULLS)
-    else:
-        parts += (_uuid(experiment_id), _uuid(variant_id))
-    parts += (_length(kind), kind)
-    for text in (event_name, visitor_id, session_id, pathname, full_url, referrer):
-        if text is None:
-            parts.append(_NULL)
-        else:
-            data = text.encode()
-            size = len(data)
-            parts.append(_LENGTHS[size] if size < _LENGTHS_MAX else _length(data))
-            parts.append(data)
-    for json in (utm, event_data, context):
-        if json is None:
-            parts.append(_NULL)
-        else:
-            parts += (_length(json), json)
-    return b"".join(parts)
+    # One text whose characters stand for bytes (Latin-1), made and encoded in one go: a call or a
+    # concatenation for each field is what this function would cost.
+    texts = f"{event_type}{event_name}{visitor_id}{session_id}{pathname}{full_url}{referrer}"
+    if not texts.isascii():
+        event_type = event_type.encode().decode("latin-1")
+        event_name, visitor_id, session_id, pathname, full_url, referrer = (
+            None if text is None else text.encode().decode("latin-1")
+            for text in (event_name, visitor_id, session_id, pathname, full_url, referrer)
+        )
+    size = _SIZES
+    named = (
+        _TWO_NULLS
+        if experiment_id is None and variant_id is None
+        else (_uuid(experiment_id) + _uuid(variant_id)).decode("latin-1")
+    )
+    return _ROW_MIDDLE.pack(8, occurred_us, 16, event_id) + (
+        f"{_SOURCES[source]}{named}{size[len(event_type)]}{event_type}"
+        f"{_NULL_TEXT if event_name is None else size[len(event_name)] + event_name}"
+        f"{_NULL_TEXT if visitor_id is None else size[len(visitor_id)] + visitor_id}"
+        f"{_NULL_TEXT if session_id is None else size[len(session_id)] + session_id}"
+        f"{_NULL_TEXT if pathname is None else size[len(pathname)] + pathname}"
+        f"{_NULL_TEXT if full_url is None else size[len(full_url)] + full_url}"
+        f"{_NULL_TEXT if referrer is None else size[len(referrer)] + referrer}"
+        f"{_NULL_TEXT if utm is None else _json(utm)}"
+        f"{_NULL_TEXT if event_data is None else _json(event_data)}"
+        f"{_NULL_TEXT if context is None else _json(context)}"
+    ).encode("latin-1")
 
 
 def postgres_us(time: datetime) -> int:
@@ -223,12 +228,11 @@ def chain_digest(
 class _UuidArray:
     """Sixteen-byte values sent as uuid[] without a Python object for each."""
 
-    __slots__ = ("data", "values")
+    __slots__ = ("data",)
 
     def __init__(self, values: Sequence[bytes]) -> None:
-        self.values = values
-        head = struct.pack(">iiiii", 1, 0, _UUID_OID, len(values), 1)
-        self.data = head + b"".join([_SIXTEEN + value for value in values])
+        head = struct.pack(">iiiiii", 1, 0, _UUID_OID, len(values), 1, 16)
+        self.data = head + _SIXTEEN.join(values)
 
 
 class _UuidArrayDumper(Dumper):
@@ -247,11 +251,12 @@ async def _remember(
     all_new: bool,
 ) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
     connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
-    plain = [  # sorted, as the projects are
-        (project.bytes, event_id)
-        for project in projects
-        for event_id in sorted([event.event_id for event in batches[project] if event.idempotency is None])
-    ]
+    owners: list[bytes] = []
+    plain: list[bytes] = []
+    for project in projects:
+        ids = sorted([event.event_id for event in batches[project] if event.idempotency is None])
+        owners += [project.bytes] * len(ids)
+        plain += ids
     keyed = sorted(
         (project.bytes, event.idempotency.key_hash, event.event_id, event.idempotency.body_hash)
         for project in projects
@@ -260,12 +265,12 @@ async def _remember(
     )
     fresh: set[bytes] = set()
     if plain:
-        columns = [_UuidArray(column) for column in zip(*plain, strict=True)]
+        columns = [_UuidArray(owners), _UuidArray(plain)]
         if all_new:
             await _add_to_ledger(connection, columns)
-            fresh.update(columns[1].values)
+            fresh.update(plain)
         else:
-            fresh |= await _returned_ids(connection, "insert_ledger", columns, columns[1].values)
+            fresh |= await _returned_ids(connection, "insert_ledger", columns, plain)
     known: dict[tuple[UUID, bytes], Known] = {}
     if keyed:
         columns = [_UuidArray(column) for column in zip(*keyed, strict=True)]
@@ -337,23 +342,32 @@ def _rows(project_id: UUID, first_position: int, received: datetime, rows: Seque
 
 # The number of fields, then project_id, position and received_at, each behind its length.
 _ROW_START = struct.Struct(">hi16siqiq")
-_EIGHT_BYTES = struct.Struct(">iq")
-_LENGTH = struct.Struct(">i")
-_LENGTHS_MAX = 1024
-_LENGTHS = [_LENGTH.pack(size) for size in range(_LENGTHS_MAX)]
+# occurred_at and event_id, each behind its length.
+_ROW_MIDDLE = struct.Struct(">iqi16s")
 
 
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return _length(data) + data
+class _Sizes(dict[int, str]):
+    """The four bytes of a length as text, by length."""
+
+    def __missing__(self, size: int) -> str:
+        text = struct.pack(">i", size).decode("latin-1")
+        if size < _SIZES_KEPT_MAX:
+            self[size] = text
+        return text
 
 
-def _length(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data))
+_SIZES_KEPT_MAX = 4096
+_SIZES = _Sizes()
+
+
+def _json(data: bytes) -> str:
+    return _SIZES[len(data)] + data.decode("latin-1")
 
 
 def _uuid(value: UUID | None) -> bytes:
     return _NULL if value is None else _SIXTEEN + value.bytes
 
 
-_SOURCES = {source: _text(source) for source in ("browser", "server", "management")}
+_NULL_TEXT = _NULL.decode("latin-1")
+_TWO_NULLS = _NULL_TEXT * 2
+_SOURCES = {source: _json(source.encode()) for source in ("browser", "server", "management")}

@@ -63,12 +63,18 @@ from unattributed_tally_past
 where project_id = %(project_id)s and experiment_id in (%(experiment_id)s, %(nil)s)
   and since <= %(snapshot)s and until > %(snapshot)s;
 
--- stage_units: the units of the step's events that no step before has needed
+-- stage_units: the units of the step's events that no step before has needed, unless the experiment began anew
 insert into pg_temp.looked_up_unit (unit_id, until)
 select distinct unit_id, %(until)s::bigint
 from staged_event
-where experiment_id = %(experiment_id)s
-   or (experiment_id is null and event_type in (select event_type from pg_temp.plan_goal))
+where (
+        experiment_id = %(experiment_id)s
+        or (experiment_id is null and event_type in (select event_type from pg_temp.plan_goal))
+    )
+  and exists (
+      select from pg_temp.experiment_plan
+      where project_id = %(project_id)s and experiment_id = %(experiment_id)s and counted_after <= %(position)s
+  )
 on conflict do nothing;
 
 -- copy_exposures: what those units were exposed to as of the snapshot

@@ -43,7 +43,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 
 
 @settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
@@ -102,6 +102,40 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
         held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
 
     assert (tallied, held) == ((308,), (10,))
+
+
+async def test_what_was_counted_before_a_draft_began_anew_is_still_shown(connection, database_url, monkeypatch):
+    """Each position up to the change shows what it showed then, though the live tables have forgotten it."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 5)
+    project_id = await new_project(connection)
+    named = {"experiment": EXPERIMENT.experiment_id, "variant": EXPERIMENT.variants[0].id}
+    visits = [
+        entry
+        for n in range(6)
+        for entry in (
+            Seen(f"v{n % 2}", n, **named),
+            Seen(f"v{n % 2}", n + 5, "conversion", "purchase"),
+            Seen(f"v{n % 2}", n - 9, "conversion", "purchase"),
+        )
+    ]
+    changed = ExperimentDetailsChanged(
+        at=START, actor="test", experiment_id=EXPERIMENT.experiment_id, goals=EXPERIMENT.goals[:1]
+    )
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *visits)
+    await create_staging(connection)
+    schema, before = await live_schema(connection), {}
+    for position in range(1, len(visits) + 3):
+        await catch_up_to(connection, project_id, schema, position)
+        before[position] = _digest(await read_live(connection, project_id, EXPERIMENT.experiment_id))
+    await write(connection, project_id, changed, *visits)
+
+    await catch_up_live(connection, project_id)
+
+    for position in (5, 9, 13, 20):
+        async with await connect(database_url) as past:
+            assert (
+                _digest(await read_past(past, project_id, EXPERIMENT.experiment_id, position)) == before[position]
+            )
 
 
 async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch) -> None:
