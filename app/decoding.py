@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -150,6 +151,7 @@ def _accept(
     return Track(project_id, accepted, indices, rejected)
 
 
+@lru_cache(maxsize=1_000)  # what each request names
 def _project_id(text: str) -> UUID:
     try:
         return UUID(text)

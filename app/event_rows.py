@@ -32,8 +32,9 @@ class Horizon(NamedTuple):
 
     def around(self, now: datetime) -> "AcceptedTimes":
         """The times that are accepted now."""
-        now_ms = (now - _UNIX_EPOCH) / _MILLISECOND
-        return AcceptedTimes(now_ms - self.past / _MILLISECOND, now_ms + self.future / _MILLISECOND, self)
+        now_ms = now.timestamp() * 1000
+        past_ms, future_ms = self.past.total_seconds() * 1000, self.future.total_seconds() * 1000
+        return AcceptedTimes(now_ms - past_ms, now_ms + future_ms, self)
 
 
 class AcceptedTimes(NamedTuple):

@@ -36,7 +36,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             app.state.services = services
             yield
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             browser_router,
             backend_router,
@@ -51,7 +51,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
         ],
         lifespan=[lifespan],
         dependencies={"services": Provide(_services, sync_to_thread=False)},
-        middleware=[allow_any_origin, take_plain_batches],
+        middleware=[allow_any_origin],
         exception_handlers={
             Problem: problems.answer_problem,
             Refusal: problems.answer_refusal,
@@ -64,6 +64,8 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+    app.asgi_handler = take_plain_batches(app.asgi_handler)
+    return app
 
 
 def _services(state: State) -> Services:

@@ -130,7 +130,7 @@ def allow_any_origin(app: ASGIApp) -> ASGIApp:
 
 
 def take_plain_batches(app: ASGIApp) -> ASGIApp:
-    """Answer an ordinary batch without the request and response objects, which cost more than the events.
+    """Answer an ordinary batch before routes, requests and responses, which cost more than a few events.
 
     Ordinary is a POST to /track that names its length, within the limit, and no encoding: all that a
     browser sends. The rest goes the long way to `track`, and so do refusals, to the error map.
@@ -188,7 +188,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 _TRACK_PATH = f"{PREFIX}/track"
-_JSON = ((b"content-type", b"application/json"),)
+_JSON = ((b"content-type", b"application/json"), *_ANY_ORIGIN)
 _PUBLIC_PATHS = {f"{PREFIX}{path}" for path in ("/track", "/experiments/active", "/script.js")}
 
 
