@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from app.settings import SafetySetting, Settings
 from projections.generations import RebuildRunningError, ensure_live, has_layout, rebuild
 from projections.migrate import migrate
+from projections.partitions import ensure_partitions
 
 # What the write path needs beyond PostgreSQL's defaults.
 _CONFIGURATION = """\
@@ -151,26 +153,30 @@ async def refuse_unsafe(connection: psycopg.AsyncConnection[Any], allowed: Colle
         raise UnsafeSettingsError(f"{what}. Switch it on, or allow it with PROOFLOG_ALLOW_UNSAFE={','.join(off)}")
 
 
-async def prepare_database(url: str, allowed: Collection[SafetySetting] = ()) -> list[str]:
-    """Migrate and make sure that projections have somewhere to go; the migrations applied now.
+async def prepare_database(
+    url: str, allowed: Collection[SafetySetting] = (), archive: Path | None = None
+) -> list[str]:
+    """Migrate and make sure that events and projections have somewhere to go; the migrations applied now.
 
-    Derived tables of another layout are derived anew beside those that an older program still reads.
+    Derived tables of another layout are derived anew beside those that an older program still reads;
+    `archive` is the directory of what was archived of the log.
     Raises UnsafeSettingsError before it changes anything, unless what is off is allowed.
     """
     async with await connect(url) as connection:
         await refuse_unsafe(connection, allowed)
         applied = await migrate(connection)
+        await ensure_partitions(connection, datetime.now(UTC))
         await ensure_live(connection)
         while not await has_layout(connection):
-            await _derive_anew(url, connection)
+            await _derive_anew(url, connection, archive)
         return applied
 
 
-async def _derive_anew(url: str, keeper: psycopg.AsyncConnection[Any]) -> None:
+async def _derive_anew(url: str, keeper: psycopg.AsyncConnection[Any], archive: Path | None) -> None:
     _log.warning("the derived tables are those of another version: deriving them anew from the log")
     try:
         async with await connect(url) as builder:
-            await rebuild(builder, keeper)
+            await rebuild(builder, keeper, archive=archive)
     except RebuildRunningError:  # another process does it
         await asyncio.sleep(REBUILD_WAIT_SECONDS)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from domain.events import ServerEventRequest, TrackEvent
+from projections.event_ids import VERSION_8, new_event_id, time_ordered
 from projections.event_log import IdempotencyKey, NewEvent, encode_row, postgres_us
 
 # Named in the log when an event names an experiment or variant that cannot exist.
@@ -140,12 +140,6 @@ def server_row(
     return NewEvent(event_id, row, _idempotency(request.idempotency_key, body))
 
 
-def new_event_id(now: datetime) -> bytes:
-    """A fresh time-ordered id (UUID version 7)."""
-    millis = (now - _UNIX_EPOCH) // timedelta(milliseconds=1)
-    return _time_ordered(millis, secrets.token_bytes(10), _VERSION_7)
-
-
 def browser_event_id(project: "hashlib.blake2b", event: TrackEvent) -> bytes:
     """The id that follows from the documented dedupe key (UUID version 8).
 
@@ -157,17 +151,7 @@ def browser_event_id(project: "hashlib.blake2b", event: TrackEvent) -> bytes:
     shortest = millis if millis == timestamp else timestamp  # 5.0 is 5
     content = project.copy()
     content.update(f"{shortest}\0{event.visitor_id}\0{event.event_type}\0{event.pathname}".encode())
-    return ((millis << 80 | int.from_bytes(content.digest())) & _UUID_MASK | _VERSION_8).to_bytes(16)
-
-
-def _time_ordered(millis: int, tail: bytes, version: int) -> bytes:
-    """A UUID: 48 bits of time, then 80 bits of which the version and the variant take six."""
-    return ((millis << 80 | int.from_bytes(tail)) & _UUID_MASK | version).to_bytes(16)
-
-
-_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
-_VERSION_7 = 0x7 << 76 | 0x2 << 62
-_VERSION_8 = 0x8 << 76 | 0x2 << 62
+    return time_ordered(millis, content.digest(), VERSION_8)
 
 
 def refuse_nul(event: TrackEvent) -> None:

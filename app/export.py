@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from app.results_shape import Results
+from projections.archived_log import show_log
 from projections.event_log import read_head
 from projections.queries import queries
 
@@ -65,14 +67,15 @@ async def export_events(
     form: Format,
     target: BinaryIO,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    archive: Path | None = None,
 ) -> int:
-    """Write every event of a project, in order, as of now; how many there were.
+    """Write every event of a project, in order, as of now, also those in the archive; how many there were.
 
     Management facts carry the hash of a secret key at most, never a key.
     """
     head = (await read_head(connection, project_id)).next_position - 1
     writer = _writer(form, EVENT_FIELDS, target)
-    async for rows in _pages(connection, project_id, head):
+    async for rows in _pages(connection, project_id, head, archive):
         writer.write(rows)
         on_progress(rows[-1][0], head)
     writer.close()
@@ -89,12 +92,19 @@ def export_results(results: Results, form: Format, target: BinaryIO) -> int:
 
 
 async def _pages(
-    connection: AsyncConnection[Any], project_id: UUID, head: int
+    connection: AsyncConnection[Any], project_id: UUID, head: int, archive: Path | None
 ) -> AsyncIterator[list[tuple[Any, ...]]]:
     after = 0
     while after < head:
-        parameters = {"project_id": project_id, "after": after, "until": head, "rows_max": PAGE_ROWS}
-        rows = await (await connection.execute(queries("event_log")["events_page"], parameters)).fetchall()
+        async with connection.transaction():
+            until = await show_log(connection, project_id, after + 1, archive) or head
+            parameters = {
+                "project_id": project_id,
+                "after": after,
+                "until": min(until, head),
+                "rows_max": PAGE_ROWS,
+            }
+            rows = await (await connection.execute(queries("event_log")["events_page"], parameters)).fetchall()
         yield rows
         after = rows[-1][0]
 

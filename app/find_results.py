@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast, get_args
 from uuid import UUID
 
@@ -63,11 +64,12 @@ async def find_results(
     goal: str | None = None,
     method: str = "always_valid",
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
+    archive: Path | None = None,
 ) -> Results:
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none.
 
     `open_connection` lends one for short reads; a replay takes one of its own. `hint` wakes a
-    projection worker of this process, if there is one.
+    projection worker of this process, if there is one. `archive` is the directory of what was archived.
     """
     if method not in get_args(Method):
         raise _bad_query("method", "is neither always_valid nor fixed")
@@ -85,7 +87,7 @@ async def find_results(
             await _refuse_not_counted(connection, project_id, experiment_id)
     if position is not None and (snapshot is None or snapshot.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
-            snapshot = await read_past(replaying, project_id, experiment_id, position)
+            snapshot = await read_past(replaying, project_id, experiment_id, position, archive)
     if snapshot is None:
         raise refusals.ExperimentNotFound
     if goal is not None and all(known.name != goal for known in snapshot.plan.goals):

@@ -16,7 +16,16 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from projections.event_log import AlreadyKnownError, Appended, Head, IdempotencyKey, NewEvent, append
+from projections.event_log import (
+    AlreadyKnownError,
+    Appended,
+    Head,
+    IdempotencyKey,
+    NewEvent,
+    append,
+    make_room,
+)
+from projections.partitions import ForgottenError, lacks_partition
 
 QUEUED_EVENTS_MAX = 20_000
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
@@ -28,9 +37,12 @@ SHARED_BY_MIN = 8
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 RECONNECT_SECONDS_MAX = 2.0
 GIVE_UP_SECONDS = 30.0
+# The month may change, and other processes add and drop partitions, while one that is missing is made.
+ROOM_TRIES_MAX = 5
 
-# What PostgreSQL says when one row cannot be stored, rather than when it cannot be reached.
+# What says that one row cannot be stored, rather than that PostgreSQL cannot be reached.
 _POISON = (
+    ForgottenError,
     psycopg.DataError,
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
@@ -175,12 +187,11 @@ class LogWriter:
         for submission, outcome in zip(group, outcomes, strict=True):
             _resolve(submission, outcome)
 
-    async def _write_alone(self, submission: _Submission, error: psycopg.Error) -> None:
+    async def _write_alone(self, submission: _Submission, error: Exception) -> None:
         """Bisect one request's events until only the bad one is refused."""
         events = submission.events
         if len(events) == 1:
-            _log.warning("an event was refused by the database: %s", error.diag.message_primary)
-            _resolve(submission, [Outcome(events[0].event_id, refused="the database cannot store this event")])
+            _resolve(submission, [Outcome(events[0].event_id, refused=_refusal(error))])
             return
         half = len(events) // 2
         loop = asyncio.get_running_loop()
@@ -200,11 +211,7 @@ class LogWriter:
         uncertain = False
         while True:
             try:
-                connection = await self._open()
-                async with connection.transaction():
-                    appended = await append(
-                        connection, batches, self._heads, self._now, all_new=self._all_new and not uncertain
-                    )
+                appended = await self._append(batches, all_new=self._all_new and not uncertain)
                 break
             except AlreadyKnownError:
                 self._all_new = False
@@ -229,6 +236,19 @@ class LogWriter:
         if appended.heads:
             self._on_commit(set(appended.heads))
         return _outcomes(group, firsts, appended, uncertain=uncertain)
+
+    async def _append(self, batches: dict[UUID, list[NewEvent]], *, all_new: bool) -> Appended:
+        """One transaction; done again where it finds no partition, which is no event's fault."""
+        connection = await self._open()
+        for _ in range(ROOM_TRIES_MAX):
+            try:
+                async with connection.transaction():
+                    return await append(connection, batches, self._heads, self._now, all_new=all_new)
+            except psycopg.errors.CheckViolation as error:
+                if not lacks_partition(error):
+                    raise
+            await make_room(connection, batches, self._now())
+        raise RuntimeError("partitions go away as fast as they are made")
 
     async def _open(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
@@ -281,6 +301,14 @@ def _outcomes(
     if len(appended.fresh) == sum(len(submission.events) for submission in group):  # the ordinary case
         return [[Outcome(event.event_id) for event in submission.events] for submission in group]
     return [[outcome(submission.project_id, event) for event in submission.events] for submission in group]
+
+
+def _refusal(error: Exception) -> str:
+    if isinstance(error, ForgottenError):
+        return "timestamp is older than what is remembered, so that it cannot be told whether the event is known"
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else error
+    _log.warning("an event was refused by the database: %s", primary)
+    return "the database cannot store this event"
 
 
 def _resolve(submission: _Submission, outcomes: list[Outcome]) -> None:

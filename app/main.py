@@ -23,6 +23,7 @@ from app.problems import Problem
 from app.services import Services, open_services
 from app.settings import Settings
 from domain.refusals import Refusal
+from projections.archived_log import ArchiveError
 
 VERSION = "0.1.0"
 
@@ -57,6 +58,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             Refusal: problems.answer_refusal,
             Overloaded: problems.answer_overloaded,
             Unavailable: problems.answer_overloaded,
+            ArchiveError: problems.answer_archive,
             HTTPException: problems.answer_http_exception,
             Exception: problems.answer_defect,
         },

@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout
 
 from app.log_writer import Overloaded, Unavailable
 from domain.refusals import FieldError, Refusal
+from projections.archived_log import ArchiveError
 
 _log = logging.getLogger("prooflog.http")
 
@@ -77,6 +78,12 @@ def answer_overloaded(_request: Request[Any, Any, Any], error: Overloaded | Unav
     """503: nothing was acknowledged, try again."""
     name = "overloaded" if isinstance(error, Overloaded) else "database_unavailable"
     return _response(503, name, str(type(error).__doc__), headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def answer_archive(_request: Request[Any, Any, Any], error: ArchiveError) -> Response[bytes]:
+    """503 that names the file of the archive that is missing or was changed."""
+    _log.error("%s", error)
+    return _response(503, "archive_unavailable", str(error))
 
 
 def answer_http_exception(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -23,6 +23,7 @@ from app.database import connect, database_url, prepare_database
 from app.intake import BoundedProtocol, allow_many_connections, bounded_protocol
 from app.main import create_app
 from app.settings import Settings
+from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
 
 _LISTEN_BACKLOG = 2048
@@ -60,7 +61,7 @@ def serve(
     """
 
     async def make_ready(url: str) -> None:
-        await prepare_database(url, settings.allow_unsafe)
+        await prepare_database(url, settings.allow_unsafe, settings.archive_dir)
         async with await connect(url) as connection:
             await prepare(connection)
 
@@ -115,13 +116,16 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
 
-async def run_worker(url: str) -> None:
-    """Project until SIGINT or SIGTERM."""
-    worker = ProjectionWorker(url)
+async def run_worker(url: str, settings: Settings) -> None:
+    """Project, and look after partitions, until SIGINT or SIGTERM."""
+    worker = ProjectionWorker(url, archive=settings.archive_dir)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
+    upkeep = asyncio.create_task(keep_partitions(url, settings), name="upkeep")
     await worker.run()
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
 
 
 def end_with_parent(descriptor: int) -> None:

@@ -18,6 +18,7 @@ from app.find_results import Replays
 from app.log_writer import QUEUED_EVENTS_MAX, LogWriter, Overloaded
 from app.projects import ProjectCache
 from app.settings import Settings
+from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
 
 # To decode a batch costs about as much as to write it: better not to begin with what will not fit.
@@ -57,10 +58,11 @@ async def open_services(
     """Open everything; on the way out write what is queued, then end the worker."""
     pool = open_pool(database_url)
     await pool.open(wait=True, timeout=30)
-    worker = ProjectionWorker(database_url)
+    worker = ProjectionWorker(database_url, archive=settings.archive_dir)
     writer = LogWriter(lambda: connect_to_write(database_url, settings.allow_unsafe), on_commit=worker.hint)
     await writer.start()
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
+    upkeep = asyncio.create_task(keep_partitions(database_url, settings), name="upkeep")
     try:
         yield Services(
             settings=settings,
@@ -77,8 +79,10 @@ async def open_services(
             replays=Replays(),
         )
     finally:
+        upkeep.cancel()
         await writer.stop()
         worker.stop()
         if working is not None:
             await working
+        await asyncio.gather(upkeep, return_exceptions=True)
         await pool.close()

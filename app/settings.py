@@ -11,6 +11,11 @@ import msgspec
 SafetySetting = Literal["fsync", "full_page_writes", "synchronous_commit"]
 
 
+# Each month of the horizon is a partition of the ledger.
+HORIZON_PAST_DAYS_MAX = 3_660
+HORIZON_FUTURE_DAYS_MAX = 366
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says; times in the unit that ends the name."""
 
@@ -24,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     horizon_past_days: float = 30
     horizon_future_days: float = 1
     count_bots: bool = False
+    archive_dir: Path | None = None
+    retention_days: int | None = None
     allow_unsafe: frozenset[SafetySetting] = frozenset()
 
 
@@ -44,7 +51,24 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ValueError("PROOFLOG_WORKERS must lie between 1 and 64")
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004
         raise ValueError("PROOFLOG_PORT must lie between 0 and 65535")
+    _check_times(settings)
     return settings
+
+
+def _check_times(settings: Settings) -> None:
+    if not 0 < settings.horizon_past_days <= HORIZON_PAST_DAYS_MAX:
+        raise ValueError(f"PROOFLOG_HORIZON_PAST_DAYS must lie between 0 and {HORIZON_PAST_DAYS_MAX}")
+    if not 0 <= settings.horizon_future_days <= HORIZON_FUTURE_DAYS_MAX:
+        raise ValueError(f"PROOFLOG_HORIZON_FUTURE_DAYS must lie between 0 and {HORIZON_FUTURE_DAYS_MAX}")
+    if settings.retention_days is None:
+        return
+    if settings.retention_days < 1:
+        raise ValueError("PROOFLOG_RETENTION_DAYS must be 1 or more")
+    if settings.archive_dir is None:
+        raise ValueError(
+            "PROOFLOG_RETENTION_DAYS needs PROOFLOG_ARCHIVE_DIR: were events dropped that are in no archive, "
+            "no result could be proven any more"
+        )
 
 
 def _unsafe_names(text: str) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.database import connect
+from projections.archived_log import ArchiveError
 from projections.catch_up import LogGapError, catch_up, create_staging
 from projections.generations import lagging, live_schema
 
@@ -29,8 +31,12 @@ _log = logging.getLogger("prooflog.worker")
 class ProjectionWorker:
     """Catches up all projects, again and again, until it is stopped."""
 
-    def __init__(self, database_url: str, *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+    def __init__(
+        self, database_url: str, *, sweep_seconds: float = SWEEP_SECONDS, archive: Path | None = None
+    ) -> None:
+        """`archive` is the directory of what was archived, should projections be that far behind."""
         self._url = database_url
+        self._archive = archive
         self._sweep_seconds = sweep_seconds
         self._hinted = asyncio.Event()
         self._stopping = False
@@ -84,12 +90,12 @@ class ProjectionWorker:
             if self._stopping:
                 break
             try:
-                await catch_up(connection, project_id, schema)
+                await catch_up(connection, project_id, schema, archive=self._archive)
                 worked = True
                 self._broken.discard(project_id)
             except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
                 return True  # a rebuild has flipped: begin again with its tables
-            except (LogGapError, psycopg.DataError, psycopg.IntegrityError) as error:
+            except (LogGapError, ArchiveError, psycopg.DataError, psycopg.IntegrityError) as error:
                 # One project stands still, the others go on.
                 if project_id not in self._broken:
                     _log.critical("projections of project %s stand still: %s", project_id, error)

@@ -135,7 +135,8 @@ async def _disk(url: str) -> list[Figure]:
             await connection.execute(
                 "select (select count(*) from event_log), sum(pg_total_relation_size(c.oid))"
                 " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-                " where n.nspname = 'public' and c.relname in ('event_log', 'event_ledger', 'log_batch')"
+                " where n.nspname = 'public' and c.relkind = 'r'"
+                " and c.relname ~ '^(event_log|event_ledger|log_batch)'"
             )
         ).fetchone()
     return [Figure("disk, indexes included", float(row[1]) / row[0], "B/event", "bar 500, aim 300")] if row else []

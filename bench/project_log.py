@@ -10,6 +10,7 @@ import psycopg
 
 from domain.events import ExperimentCreated, ExperimentStarted, Fact
 from domain.experiment import Goal, Variant
+from projections.event_ids import VERSION_8, time_ordered
 from projections.event_log import Head, NewEvent, append, append_facts, encode_row, postgres_us
 
 EXPERIMENTS = 50
@@ -21,6 +22,8 @@ EXPERIMENTS_PER_VISITOR = 2
 BUYERS_SHARE = 0.1
 EVENTS_PER_VISITOR = 2 * PAGES_PER_VISITOR + EXPERIMENTS_PER_VISITOR + BUYERS_SHARE
 BATCH_EVENTS = 50_000
+
+_POSTGRES_EPOCH_MS = 946_684_800_000
 
 _GOALS = (
     Goal(name="purchase", event_type="conversion", event_name="purchase", kind="conversion", role="primary"),
@@ -103,9 +106,10 @@ def _visit(random: Random, occurred_us: int) -> list[NewEvent]:
     events: list[NewEvent] = []
 
     def add(event_type: str, **fields: Any) -> None:
-        event_id = random.getrandbits(128).to_bytes(16, "big")
+        at_us = occurred_us + len(events) * 1000
+        event_id = time_ordered(at_us // 1000 + _POSTGRES_EPOCH_MS, random.randbytes(10), VERSION_8)
         row = encode_row(
-            occurred_us=occurred_us + len(events) * 1000,
+            occurred_us=at_us,
             event_id=event_id,
             source="browser",
             event_type=event_type,

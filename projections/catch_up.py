@@ -5,6 +5,7 @@ such facts are steps of their own. So the result never depends on where steps ha
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Identifier
 
 from projections import conversions, experiments, exposures, steps
+from projections.archived_log import show_log
 from projections.queries import queries
 from projections.registry import PROJECTIONS
 from projections.steps import Step, run_queries, step_parameters
@@ -39,12 +41,14 @@ async def catch_up(
     *,
     limit: int | None = None,
     events_max: int | None = None,
+    archive: Path | None = None,
     seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> Progress:
     """Take one step, never beyond position `limit`; when progress.position stays, there was nothing to do.
 
-    Raises LogGapError when a position is missing. Another projector at work on the same project
-    costs this step, not the result. `seed` may bring what staged events need before they are applied.
+    `archive` is the directory of what was archived; `seed` may bring what staged events need before they
+    are applied. Raises LogGapError when a position is missing, ArchiveError when an archived file is.
+    Another projector at work on the same project costs this step, not the result.
     """
     parameters: dict[str, Any] = {"project_id": project_id}
     sql = queries("catch_up")
@@ -53,20 +57,24 @@ async def catch_up(
         await connection.execute(sql["let_sort_in_memory"])
         await connection.execute(sql["let_commit_later"])
         after = await checkpoint(connection, project_id)
+        shown_until = await show_log(connection, project_id, after + 1, archive)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
-        log_end, next_fact = row or (None, None)
-        head = min(log_end or 0, limit if limit is not None else log_end or 0)
+        if row is None:  # the log is empty
+            return Progress(after, 0)
+        log_end, received_until, received_from, next_fact = row
+        head = log_end if limit is None else min(log_end, limit)
         if head <= after:
             return Progress(after, head)
-        until = min(head, (after // steps.SNAPSHOT_EVENTS + 1) * steps.SNAPSHOT_EVENTS)
+        until = min(head, (after // steps.SNAPSHOT_EVENTS + 1) * steps.SNAPSHOT_EVENTS, shown_until or head)
         if events_max is not None:
             until = min(until, after + events_max)
         are_facts = next_fact == after + 1
         if are_facts:
-            until = min(until, await _facts_end(connection, project_id, after))
+            received = {"received_from": received_from, "received_until": received_until}
+            until = min(until, await _facts_end(connection, {**parameters, **received, "after": after}))
         elif next_fact is not None:
             until = min(until, next_fact - 1)
-        step = Step(project_id, after, until)
+        step = Step(project_id, after, until, received_from, received_until)
         if after == 0:
             await connection.execute(sql["begin_checkpoint"], parameters)
         moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
@@ -107,13 +115,15 @@ async def create_staging(connection: AsyncConnection[Any]) -> None:
             await connection.execute(queries(name)[table])
 
 
-async def replay(connection: AsyncConnection[Any], project_id: UUID, position: int) -> None:
+async def replay(
+    connection: AsyncConnection[Any], project_id: UUID, position: int, archive: Path | None = None
+) -> None:
     """Derive a project's tables as of a position into temporary tables of this connection.
 
     The connection's search path shows them afterwards; close the connection to be rid of them.
     """
     await create_temporary(connection)
-    await go_on(connection, project_id, position)
+    await go_on(connection, project_id, position, archive)
 
 
 async def create_temporary(connection: AsyncConnection[Any]) -> None:
@@ -127,12 +137,13 @@ async def go_on(
     connection: AsyncConnection[Any],
     project_id: UUID,
     position: int,
+    archive: Path | None = None,
     seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> None:
     """Take steps in the connection's own tables up to a position or the end of the log."""
     steps_taken, analyse_at = 0, 1
     while True:
-        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, seed=seed)
+        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, archive=archive, seed=seed)
         if progress.position >= progress.head:
             return
         steps_taken += 1
@@ -153,8 +164,7 @@ def _search_path(schema: str) -> SQL | Composed:
 
 
 async def _assert_complete(connection: AsyncConnection[Any], step: Step) -> None:
-    parameters = {"project_id": step.project_id, "after": step.after, "until": step.until}
-    row = await (await connection.execute(queries("catch_up")["count"], parameters)).fetchone()
+    row = await (await connection.execute(queries("catch_up")["count"], step_parameters(step))).fetchone()
     if row is None or row[0] != step.until - step.after:
         found = row[0] if row else 0
         raise LogGapError(
@@ -162,15 +172,14 @@ async def _assert_complete(connection: AsyncConnection[Any], step: Step) -> None
         )
 
 
-async def _facts_end(connection: AsyncConnection[Any], project_id: UUID, after: int) -> int:
-    parameters = {"project_id": project_id, "after": after, "facts_max": STEP_FACTS_MAX}
-    row = await (await connection.execute(queries("catch_up")["facts_end"], parameters)).fetchone()
-    return int(row[0]) if row else after
+async def _facts_end(connection: AsyncConnection[Any], parameters: dict[str, Any]) -> int:
+    parameters = {**parameters, "facts_max": STEP_FACTS_MAX}
+    row: Any = await (await connection.execute(queries("catch_up")["facts_end"], parameters)).fetchone()
+    return int(row[0])
 
 
 async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
-    parameters = {"project_id": step.project_id, "after": step.after, "until": step.until}
-    rows = await (await connection.execute(queries("experiments")["facts"], parameters)).fetchall()
+    rows = await (await connection.execute(queries("experiments")["facts"], step_parameters(step))).fetchall()
     for position, stored in rows:
         void = await experiments.apply_fact(connection, step, position, stored)
         if void is not None:

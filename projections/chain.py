@@ -2,11 +2,13 @@
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from projections.archived_log import show_log
 from projections.event_log import ROW_FIELDS_HASHED, chain_digest
 from projections.queries import queries
 
@@ -27,16 +29,17 @@ async def verify_chain(
     connection: AsyncConnection[Any],
     project_id: UUID,
     on_progress: Callable[[int], None] = lambda _position: None,
+    archive: Path | None = None,
 ) -> ChainReport:
     """Check that positions are dense, that no row is missing, and that every digest follows from the rows."""
     previous, position, batches = bytes(32), 0, 0
     while True:
-        parameters = {"project_id": project_id, "after": position, "batches_max": BATCHES_AT_ONCE}
-        found = await (await connection.execute(queries("event_log")["batches_after"], parameters)).fetchall()
-        if not found:
-            return ChainReport(batches, position, await _beyond(connection, project_id, position))
-        last = found[-1][0] + found[-1][1] - 1
-        rows = await _rows(connection, project_id, position, last)
+        async with connection.transaction():
+            shown_until = await show_log(connection, project_id, position + 1, archive)
+            found = await _batches(connection, project_id, position, shown_until)
+            if not found:
+                return ChainReport(batches, position, await _beyond(connection, project_id, position))
+            rows = await stored_rows(connection, project_id, position, found[-1][0] + found[-1][1] - 1)
         at = 0
         for first, count, received, digest in found:
             if first != position + 1:
@@ -50,13 +53,23 @@ async def verify_chain(
         on_progress(position)
 
 
+async def _batches(
+    connection: AsyncConnection[Any], project_id: UUID, after: int, shown_until: int | None
+) -> list[Any]:
+    parameters = {"project_id": project_id, "after": after, "batches_max": BATCHES_AT_ONCE}
+    found = await (await connection.execute(queries("event_log")["batches_after"], parameters)).fetchall()
+    if shown_until is None:
+        return found
+    return found[:1] + [batch for batch in found[1:] if batch[0] <= shown_until]
+
+
 async def _beyond(connection: AsyncConnection[Any], project_id: UUID, position: int) -> str | None:
     parameters = {"project_id": project_id, "after": position}
     row = await (await connection.execute(queries("event_log")["first_after"], parameters)).fetchone()
     return f"position {row[0]} belongs to no batch" if row and row[0] is not None else None
 
 
-async def _rows(connection: AsyncConnection[Any], project_id: UUID, after: int, until: int) -> list[bytes]:
+async def stored_rows(connection: AsyncConnection[Any], project_id: UUID, after: int, until: int) -> list[bytes]:
     """What follows received_at in each stored row, in PostgreSQL's own binary form."""
     parameters = {"project_id": project_id, "after": after, "until": until}
     async with (

@@ -6,18 +6,20 @@ positions, COPY writes the rows. The caller commits; nothing is acknowledged bef
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
-from psycopg.errors import UniqueViolation
+from psycopg.errors import CheckViolation, UniqueViolation
 from psycopg.pq import Format
 
 from domain.events import Fact, encode_fact, fact_type
+from projections import partitions
+from projections.event_ids import new_event_id
 from projections.queries import queries
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -117,17 +119,45 @@ def binary_rows(project_id: UUID, first_position: int, received: datetime, rows:
     return b"".join((_COPY_HEADER, *_rows(project_id, first_position, received, rows), _COPY_TRAILER))
 
 
+def copy_of(project_id: UUID, rows: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """A whole binary COPY of rows, each with its position and when it was received, as by `postgres_us`."""
+    project, pack = project_id.bytes, _ROW_START.pack
+    parts = [pack(_ROW_FIELDS, 16, project, 8, position, 8, time) + row for position, time, row in rows]
+    return b"".join((_COPY_HEADER, *parts, _COPY_TRAILER))
+
+
 async def append_facts(
     connection: AsyncConnection[Any], project_id: UUID, facts: Sequence[Fact], now: datetime
 ) -> Head:
     """Append management facts inside the caller's transaction; where the log ends after them."""
-    events = [_fact_event(fact) for fact in facts]
-    appended = await append(connection, {project_id: events}, {}, lambda: max(now, datetime.now(UTC)))
+    batches = {project_id: [_fact_event(fact, now) for fact in facts]}
+
+    def clock() -> datetime:
+        return max(now, datetime.now(UTC))
+
+    try:
+        async with connection.transaction():  # a savepoint, should a partition be missing
+            appended = await append(connection, batches, {}, clock)
+    except CheckViolation as error:
+        if not partitions.lacks_partition(error):
+            raise
+        await make_room(connection, batches, clock())
+        appended = await append(connection, batches, {}, clock)
     return appended.heads[project_id]
 
 
-def _fact_event(fact: Fact) -> NewEvent:
-    event_id = uuid4().bytes
+async def make_room(
+    connection: AsyncConnection[Any], batches: Mapping[UUID, Sequence[NewEvent]], now: datetime
+) -> None:
+    """Make the partitions that an append of these found missing; partitions.ForgottenError says why not."""
+    ids = [event.event_id for events in batches.values() for event in events if event.idempotency is None]
+    # The time of a project never runs backwards, so that a batch may be received in the month of its head.
+    times = [max(now, (await read_head(connection, project_id)).received_at) for project_id in batches]
+    await partitions.make_room(connection, ids, times)
+
+
+def _fact_event(fact: Fact, now: datetime) -> NewEvent:
+    event_id = new_event_id(now)
     row = encode_row(
         occurred_us=postgres_us(fact.at),
         event_id=event_id,

@@ -5,6 +5,7 @@ A rebuild fills a new generation beside the live one, compares both at an equal 
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -118,22 +119,23 @@ async def lagging(connection: AsyncConnection[Any]) -> list[UUID]:
     return await read_from_live(connection, read)
 
 
-async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID) -> None:
+async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID, archive: Path | None = None) -> None:
     """Count everything that a project's log holds now, beside any worker that does the same."""
     await create_staging(connection)
     head = (await read_head(connection, project_id)).next_position - 1
-    await _catch_up_to(connection, project_id, await live_schema(connection), head)
+    await _catch_up_to(connection, project_id, await live_schema(connection), head, archive=archive)
 
 
 async def rebuild(
     builder: AsyncConnection[Any],
     keeper: AsyncConnection[Any],
     on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
+    archive: Path | None = None,
 ) -> list[Difference]:
     """Derive everything anew beside the live tables, compare, flip; what the live ones had otherwise.
 
     `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip. Live
-    tables of another layout are not compared.
+    tables of another layout are not compared. `archive` is the directory of what was archived.
     """
     if not await _lock_rebuilds(keeper):
         raise RebuildRunningError("another rebuild is at work on this database")
@@ -142,8 +144,8 @@ async def rebuild(
         old = await live_schema(builder)
         async with builder.transaction():
             generation = await _create(builder, "building")
-        await _fill(builder, old, schema_of(generation), on_progress)
-        differences = await _flip(builder, keeper, old, generation, on_progress)
+        await _fill(builder, old, schema_of(generation), on_progress, archive)
+        differences = await _flip(builder, keeper, old, generation, on_progress, archive)
         await _drop_abandoned(keeper)
     finally:
         await keeper.execute("select pg_advisory_unlock(%s)", (_GENERATION_LOCK,))
@@ -151,12 +153,16 @@ async def rebuild(
 
 
 async def _fill(
-    builder: AsyncConnection[Any], old: str, new: str, on_progress: Callable[[UUID, Progress], None]
+    builder: AsyncConnection[Any],
+    old: str,
+    new: str,
+    on_progress: Callable[[UUID, Progress], None],
+    archive: Path | None,
 ) -> None:
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
-            await _catch_up_to(builder, project_id, new, position, on_progress)
+            await _catch_up_to(builder, project_id, new, position, on_progress, archive)
 
 
 async def _flip(
@@ -165,19 +171,20 @@ async def _flip(
     old: str,
     generation: int,
     on_progress: Callable[[UUID, Progress], None],
+    archive: Path | None,
 ) -> list[Difference]:
     """Hold the live generation still, bring the new one to the same positions, compare, make it live."""
     new = schema_of(generation)
     async with keeper.transaction():
         rows = await _hold_still(keeper, old)
         for project_id, position in rows:
-            await _catch_up_to(builder, project_id, new, position, on_progress)
+            await _catch_up_to(builder, project_id, new, position, on_progress, archive)
         differences = []
         if await has_layout(builder):
             for project_id, _ in rows:
                 differences += await compare(builder, project_id, old, new)
         for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
-            await _catch_up_to(builder, project_id, new, head, on_progress)
+            await _catch_up_to(builder, project_id, new, head, on_progress, archive)
         await keeper.execute(queries("catch_up")["retire_live"])
         await keeper.execute(queries("catch_up")["make_live"], {"generation": generation})
     return differences
@@ -210,17 +217,20 @@ async def _drop_abandoned(connection: AsyncConnection[Any]) -> None:
 
 
 async def verify(
-    replayer: AsyncConnection[Any], keeper: AsyncConnection[Any], project_id: UUID
+    replayer: AsyncConnection[Any],
+    keeper: AsyncConnection[Any],
+    project_id: UUID,
+    archive: Path | None = None,
 ) -> tuple[int, list[Difference]]:
     """Replay a project's log into temporary tables and compare; the position and what differs.
 
     `keeper` holds the live checkpoint still while the two are compared.
     """
     live = await live_schema(keeper)
-    await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0))
+    await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0), archive)
     async with keeper.transaction():
         position = dict(await _hold_still(keeper, live)).get(project_id, 0)
-        await _catch_up_to(replayer, project_id, TEMPORARY, position)
+        await _catch_up_to(replayer, project_id, TEMPORARY, position, archive=archive)
         return position, await compare(replayer, project_id, live, TEMPORARY)
 
 
@@ -302,9 +312,10 @@ async def _catch_up_to(
     schema: str,
     position: int,
     on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
+    archive: Path | None = None,
 ) -> None:
     while True:
-        progress = await catch_up(connection, project_id, schema, limit=position)
+        progress = await catch_up(connection, project_id, schema, limit=position, archive=archive)
         on_progress(project_id, progress)
         if progress.position >= position:
             return

@@ -1,5 +1,6 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -31,10 +32,14 @@ async def read_live(connection: AsyncConnection[Any], project_id: UUID, experime
 
 
 async def read_past(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    position: int,
+    archive: Path | None = None,
 ) -> Snapshot | None:
     """The experiment as it was known at a position; takes a connection for itself."""
-    await derive(connection, project_id, experiment_id, position)
+    await derive(connection, project_id, experiment_id, position, archive)
     return await _read(connection, project_id, experiment_id)
 
 

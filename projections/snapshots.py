@@ -5,6 +5,7 @@ since which snapshot they stand, and tables with `_past` keep what stood before.
 position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
 """
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,13 @@ from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
 
-async def derive(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int) -> None:
+async def derive(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    position: int,
+    archive: Path | None = None,
+) -> None:
     """Bring one experiment's tables as of a position into temporary tables of this connection.
 
     The connection's search path shows them afterwards; close the connection to be rid of them. Tables of
@@ -37,7 +44,7 @@ async def derive(connection: AsyncConnection[Any], project_id: UUID, experiment_
         await run_queries(connection, "snapshots", names, parameters)
         await use_schema(connection, TEMPORARY)
 
-    await go_on(connection, project_id, position, seed if snapshot else None)
+    await go_on(connection, project_id, position, archive, seed if snapshot else None)
 
 
 async def _copy(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int) -> int:

@@ -1,5 +1,6 @@
 """One step of catching up: a range of a project's log under one plan."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +17,8 @@ NIL = UUID(int=0)
 class Step(NamedTuple):
     """The positions after `after` up to and including `until`; no experiment changes inside.
 
+    All were received between the two times, which keeps queries out of other months.
+
     Rows carry `since`, the first snapshot that shows them as they are; a row that a later one would show
     otherwise is first copied into a table of the same name with `_past`, where `until` is that later one.
     """
@@ -23,6 +26,8 @@ class Step(NamedTuple):
     project_id: UUID
     after: int
     until: int
+    received_from: datetime
+    received_until: datetime
 
     @property
     def snapshot(self) -> int:
@@ -40,10 +45,4 @@ async def run_queries(
 
 def step_parameters(step: Step) -> dict[str, Any]:
     """A step as SQL parameters."""
-    return {
-        "project_id": step.project_id,
-        "after": step.after,
-        "until": step.until,
-        "snapshot": step.snapshot,
-        "nil": NIL,
-    }
+    return {**step._asdict(), "snapshot": step.snapshot, "nil": NIL}

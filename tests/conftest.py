@@ -7,12 +7,17 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from app.database import EmbeddedPostgres, connect, prepare_database
+from projections.partitions import ensure_partitions
+
+# Where the events of made-up logs are in time, as in tests/projections/log_of_events.py.
+_START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 # Tests do not survive a power cut, so that their server need not either.
 _CONFIGURATION = """\
@@ -57,7 +62,7 @@ def template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}")  # type: ignore[arg-type]
-    asyncio.run(prepare_database(_with_database(postgres, name), {"fsync", "full_page_writes"}))
+    asyncio.run(_prepare(_with_database(postgres, name)))
     yield name
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name}")  # type: ignore[arg-type]
@@ -79,6 +84,12 @@ async def connection(database_url: str) -> AsyncIterator[psycopg.AsyncConnection
     """A connection to the test's database."""
     async with await connect(database_url) as connection:
         yield connection
+
+
+async def _prepare(url: str) -> None:
+    await prepare_database(url, {"fsync", "full_page_writes"})
+    async with await connect(url) as connection:
+        await ensure_partitions(connection, _START)
 
 
 def _with_database(url: str, name: str) -> str:

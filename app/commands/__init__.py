@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from app.commands import analysis, management, serving
+from app.commands import analysis, log, management, serving
 from app.main import VERSION
 from app.settings import read_settings
 
@@ -33,7 +33,7 @@ for command in (
     management.experiment,
     analysis.results,
     analysis.projections,
-    analysis.log,
+    log.log,
     analysis.simulate,
     analysis.export,
     analysis.power,

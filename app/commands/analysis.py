@@ -24,7 +24,6 @@ from app.simulate import Sent, Simulation, SimulationError
 from app.simulate import simulate as send_visitors
 from projections import generations
 from projections.catch_up import Progress
-from projections.chain import ChainReport, verify_chain
 from projections.generations import Difference, ProjectStatus
 from stats.not_enough_data import NotEnoughData
 from stats.power import minimum_detectable_lift, sample_size_proportions
@@ -38,7 +37,7 @@ from stats.power import minimum_detectable_lift, sample_size_proportions
 @click.pass_obj
 def results(settings: Settings, experiment_id: str, as_of: str | None, method: str, *, as_json: bool) -> None:
     """Show the results of an experiment, now or as of any past moment."""
-    found = with_database(settings, _results_of(parse_id(experiment_id), as_of, method))
+    found = with_database(settings, _results_of(settings, parse_id(experiment_id), as_of, method))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
@@ -83,7 +82,7 @@ def rebuild(settings: Settings) -> None:
                     done[project_id] = moved.position
                     advance(sum(done.values()))
 
-                return await generations.rebuild(connection, keeper, on_progress)
+                return await generations.rebuild(connection, keeper, on_progress, settings.archive_dir)
 
     differences = with_database(settings, work)
     for found in differences:
@@ -100,7 +99,9 @@ def verify(settings: Settings) -> None:
         found: list[Difference] = []
         for project in await generations.status(connection):
             async with await connect(url) as replayer, await connect(url) as keeper:
-                position, differences = await generations.verify(replayer, keeper, project.project_id)
+                position, differences = await generations.verify(
+                    replayer, keeper, project.project_id, settings.archive_dir
+                )
             click.echo(
                 f"{project.project_id}  position {position}"
                 f"  {'differs' if differences else 'equal'}  {project.name}"
@@ -112,32 +113,6 @@ def verify(settings: Settings) -> None:
     for found in differences:
         click.echo(f"{found.project_id}  {found.table}: {found.rows} rows differ", err=True)
     if differences:
-        raise click.exceptions.Exit(1)
-
-
-@click.group()
-def log() -> None:
-    """The event log."""
-
-
-@log.command("verify")
-@click.pass_obj
-def verify_log(settings: Settings) -> None:
-    """Check that positions are dense and that the hash chain follows from the rows; exit code 1 when not."""
-
-    async def work(connection: Connection, _url: str) -> list[ChainReport]:
-        reports = []
-        for project in await generations.status(connection):
-            with progress(f"checking {project.name}", project.head) as advance:
-                report = await verify_chain(connection, project.project_id, advance)
-            click.echo(
-                f"{project.project_id}  {report.events} events in {report.batches} batches"
-                f"  {report.fault or 'intact'}  {project.name}"
-            )
-            reports.append(report)
-        return reports
-
-    if any(report.fault for report in with_database(settings, work)):
         raise click.exceptions.Exit(1)
 
 
@@ -217,13 +192,13 @@ def export(
     if what == "results":
         if experiment_id is None:
             raise click.UsageError("results are of an experiment: name it with --experiment")
-        found = with_database(settings, _results_of(parse_id(experiment_id), as_of, "always_valid"))
+        found = with_database(settings, _results_of(settings, parse_id(experiment_id), as_of, "always_valid"))
         rows = export_results(found, form, output)
     else:
 
         async def work(connection: Connection, _url: str) -> int:
             project = await find_project(connection, project_name)
-            return await export_events(connection, project.project_id, form, output)
+            return await export_events(connection, project.project_id, form, output, archive=settings.archive_dir)
 
         rows = with_database(settings, work)
     click.echo(f"exported {rows} rows", err=True)
@@ -269,12 +244,12 @@ def power(
 
 
 def _results_of(
-    experiment_id: UUID, as_of: str | None, method: str
+    settings: Settings, experiment_id: UUID, as_of: str | None, method: str
 ) -> "Callable[[Connection, str], asyncio.Future[Results]]":
     async def work(connection: Connection, url: str) -> Results:
         project_id = await owner_of(connection, experiment_id)
         if as_of is None:  # no server may be running
-            await generations.catch_up_live(connection, project_id)
+            await generations.catch_up_live(connection, project_id, settings.archive_dir)
         return await find_results(
             lambda: contextlib.nullcontext(connection),
             url,
@@ -283,6 +258,7 @@ def _results_of(
             experiment_id,
             as_of=as_of,
             method=method,
+            archive=settings.archive_dir,
         )
 
     return work  # type: ignore[return-value]

@@ -71,9 +71,9 @@ def worker(settings: Settings, parent: int | None) -> None:
     url, embedded = database_url(settings)
     try:
         with told_in_one_line():
-            asyncio.run(prepare_database(url, settings.allow_unsafe))
+            asyncio.run(prepare_database(url, settings.allow_unsafe, settings.archive_dir))
             click.echo("projecting")
-            asyncio.run(run_worker(url))
+            asyncio.run(run_worker(url, settings))
     finally:
         if embedded is not None:
             embedded.close()
@@ -101,7 +101,7 @@ def migrate(settings: Settings) -> None:
     url, embedded = database_url(settings)
     try:
         with told_in_one_line():
-            applied = asyncio.run(prepare_database(url, settings.allow_unsafe))
+            applied = asyncio.run(prepare_database(url, settings.allow_unsafe, settings.archive_dir))
     finally:
         if embedded is not None:
             embedded.close()

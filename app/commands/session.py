@@ -14,6 +14,7 @@ from app.problems import Problem
 from app.projects import Project, read_projects
 from app.settings import Settings
 from domain.refusals import Refusal
+from projections.archived_log import ArchiveError
 from projections.catch_up import LogGapError
 from projections.generations import RebuildRunningError
 from projections.migrate import MigrationChangedError
@@ -26,7 +27,7 @@ def with_database(settings: Settings, work: Callable[[Connection, str], Awaitabl
     """Run `work(connection, address)` on a migrated database; what it refuses ends the command with 1."""
 
     async def run(url: str) -> _Answer:
-        await prepare_database(url, settings.allow_unsafe)
+        await prepare_database(url, settings.allow_unsafe, settings.archive_dir)
         async with await connect(url) as connection:
             return await work(connection, url)
 
@@ -47,7 +48,7 @@ def told_in_one_line() -> Iterator[None]:
     except (Problem, Refusal) as refusal:
         lines = [str(refusal), *(f"  {error.path}: {error.reason}" for error in refusal.errors)]
         raise click.ClickException("\n".join(lines)) from None
-    except (LogGapError, MigrationChangedError, RebuildRunningError) as error:
+    except (ArchiveError, LogGapError, MigrationChangedError, RebuildRunningError) as error:
         raise click.ClickException(str(error)) from None
     except UnsafeSettingsError as error:
         raise click.ClickException(str(error)) from None

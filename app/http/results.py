@@ -59,6 +59,7 @@ async def find_results(
         goal=goal,
         method=method,
         hint=services.worker.hint,
+        archive=services.settings.archive_dir,
     )
 
 

@@ -15,14 +15,25 @@ on conflict do nothing;
 update projection_checkpoint set position = %(until)s
 where project_id = %(project_id)s and position = %(after)s;
 
--- ahead: where the log ends, and the first management fact after a position
+-- ahead: where the log ends and when that was received, when the next event was, and the first management fact after a position
 select
-    (select first_position + event_count - 1 from log_batch
-     where project_id = %(project_id)s
-     order by first_position desc limit 1),
+    head.position,
+    head.received_at,
+    next.received_at,
     (select position from event_log
      where project_id = %(project_id)s and source = 'management' and position > %(after)s
-     order by position limit 1);
+       and received_at >= next.received_at and received_at <= head.received_at
+     order by position limit 1)
+from (
+    select first_position + event_count - 1 as position, received_at from log_batch
+    where project_id = %(project_id)s
+    order by first_position desc limit 1
+) head
+left join (
+    select received_at from log_batch
+    where project_id = %(project_id)s and first_position <= %(after)s + 1
+    order by first_position desc limit 1
+) next on true;
 
 -- let_sort_in_memory: a step of many events sorts and hashes without going to disk
 set local work_mem = '64MB';
@@ -37,6 +48,7 @@ from (
     from (
         select position from event_log
         where project_id = %(project_id)s and source = 'management' and position > %(after)s
+          and received_at >= %(received_from)s and received_at <= %(received_until)s
         order by position
         limit %(facts_max)s
     ) next
@@ -45,7 +57,8 @@ where position = %(after)s + nth;
 
 -- count: how many events a range holds, which must be its length
 select count(*) from event_log
-where project_id = %(project_id)s and position > %(after)s and position <= %(until)s;
+where project_id = %(project_id)s and position > %(after)s and position <= %(until)s
+  and received_at >= %(received_from)s and received_at <= %(received_until)s;
 
 -- staging: the step's events that a projection needs
 create temporary table if not exists staged_event (
@@ -69,6 +82,7 @@ select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not
 from event_log e
 left join plan_variant v using (project_id, experiment_id, variant_id)
 where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
+  and e.received_at >= %(received_from)s and e.received_at <= %(received_until)s
   and e.source <> 'management'
   and (
       e.event_type = 'experiment_impression' or e.experiment_id is not null or e.variant_id is not null

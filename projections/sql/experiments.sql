@@ -46,6 +46,7 @@ select position, event_data::text
 from event_log
 where project_id = %(project_id)s and source = 'management'
   and position > %(after)s and position <= %(until)s
+  and received_at >= %(received_from)s and received_at <= %(received_until)s
 order by position;
 
 -- plan: one experiment as last written

@@ -12,8 +12,8 @@ import pytest
 
 from app import log_writer
 from app.database import connect
-from app.event_rows import new_event_id
 from app.log_writer import LogWriter, Overloaded, Unavailable
+from projections.event_ids import new_event_id
 from projections.event_log import IdempotencyKey, NewEvent, encode_row
 from tests.projections.log_of_events import Seen, browser_event, decoded, new_project
 

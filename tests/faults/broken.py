@@ -31,8 +31,12 @@ def acknowledges_early() -> None:
 def forgets_ids() -> None:
     """Takes what is sent again for something new."""
     from app import event_rows  # noqa: PLC0415
+    from projections.event_ids import VERSION_8, time_ordered  # noqa: PLC0415
 
-    event_rows.browser_event_id = lambda _project, _event: secrets.token_bytes(16)  # type: ignore[assignment]
+    def another(_project: Any, event: Any) -> bytes:
+        return time_ordered(int(event.timestamp), secrets.token_bytes(10), VERSION_8)
+
+    event_rows.browser_event_id = another
 
 
 def counts_twice() -> None:

@@ -11,6 +11,7 @@ from app.decoding import decode_track
 from app.event_rows import Horizon
 from domain.events import ExperimentCreated, ExperimentStarted, ExperimentStopped, Fact, VariantWeightsChanged
 from domain.experiment import Goal, Variant
+from projections.event_ids import new_event_id
 from projections.event_log import NewEvent, append, append_facts, encode_row, postgres_us
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ class Seen(NamedTuple):
 
     def row(self) -> NewEvent:
         """The event as the writer takes it, with an id of its own."""
-        event_id = uuid.uuid4().bytes
+        event_id = new_event_id(self.occurred_at)
         row = encode_row(
             occurred_us=postgres_us(self.occurred_at),
             event_id=event_id,
