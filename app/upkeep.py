@@ -48,7 +48,7 @@ async def keep_once(connection: AsyncConnection[Any], database_url: str, setting
     if settings.retention_days is not None:
         before = now - timedelta(days=settings.retention_days)
         if await closed_partitions(connection, now, before):
-            await _archive(database_url, before)
+            await _archive(database_url, settings, before)
 
 
 async def _now(connection: AsyncConnection[Any]) -> datetime:
@@ -58,11 +58,15 @@ async def _now(connection: AsyncConnection[Any]) -> datetime:
     return min(here, row[0]) if row else here
 
 
-async def _archive(database_url: str, before: datetime) -> None:
+async def _archive(database_url: str, settings: Settings, before: datetime) -> None:
     """In a process of its own: it takes a core for a while, and memory."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "log", "archive", "--before", f"{before:%Y-%m-%d}"),
-        env={**os.environ, "PROOFLOG_DATABASE_URL": database_url},
+        env={
+            **os.environ,
+            "PROOFLOG_DATABASE_URL": database_url,
+            "PROOFLOG_ARCHIVE_DIR": str(settings.archive_dir),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
