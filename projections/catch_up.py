@@ -42,13 +42,15 @@ async def catch_up(
     limit: int | None = None,
     events_max: int | None = None,
     archive: Path | None = None,
+    only: UUID | None = None,
     seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> Progress:
     """Take one step, never beyond position `limit`; when progress.position stays, there was nothing to do.
 
-    `archive` is the directory of what was archived; `seed` may bring what staged events need before they
-    are applied. Raises LogGapError when a position is missing, ArchiveError when an archived file is.
-    Another projector at work on the same project costs this step, not the result.
+    `archive` is the directory of what was archived. With `only`, one experiment is counted; `seed` may bring
+    what staged events need before they are applied. Raises LogGapError when a position is missing,
+    ArchiveError when an archived file is. Another projector at work on the same project costs this step,
+    not the result.
     """
     parameters: dict[str, Any] = {"project_id": project_id}
     sql = queries("catch_up")
@@ -82,7 +84,7 @@ async def catch_up(
             return Progress(await checkpoint(connection, project_id), head)
         await _assert_complete(connection, step)
         if are_facts:
-            await _apply_facts(connection, step)
+            await _apply_facts(connection, step, only)
         else:
             await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
             if seed is not None:
@@ -138,12 +140,15 @@ async def go_on(
     project_id: UUID,
     position: int,
     archive: Path | None = None,
+    only: UUID | None = None,
     seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> None:
     """Take steps in the connection's own tables up to a position or the end of the log."""
     steps_taken, analyse_at = 0, 1
     while True:
-        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, archive=archive, seed=seed)
+        progress = await catch_up(
+            connection, project_id, TEMPORARY, limit=position, archive=archive, only=only, seed=seed
+        )
         if progress.position >= progress.head:
             return
         steps_taken += 1
@@ -178,10 +183,10 @@ async def _facts_end(connection: AsyncConnection[Any], parameters: dict[str, Any
     return int(row[0])
 
 
-async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
+async def _apply_facts(connection: AsyncConnection[Any], step: Step, only: UUID | None) -> None:
     rows = await (await connection.execute(queries("experiments")["facts"], step_parameters(step))).fetchall()
     for position, stored in rows:
-        void = await experiments.apply_fact(connection, step, position, stored)
+        void = await experiments.apply_fact(connection, step, position, stored, only)
         if void is not None:
             await exposures.forget(connection, step, void)
             await conversions.forget(connection, step, void)

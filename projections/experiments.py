@@ -26,11 +26,14 @@ STAGING: tuple[str, ...] = ()
 _decode_experiment = msgspec.json.Decoder(Experiment).decode
 
 
-async def apply_fact(connection: AsyncConnection[Any], step: Step, position: int, stored: str) -> UUID | None:
+async def apply_fact(
+    connection: AsyncConnection[Any], step: Step, position: int, stored: str, only: UUID | None = None
+) -> UUID | None:
     """Fold one fact into its experiment's plan; the experiment whose tallies it makes void, if any.
 
     A draft whose variants, goals or window change starts from nothing: what was counted under the
-    other plan would not mean the same.
+    other plan would not mean the same. With `only`, other experiments are known and get no variants, goals
+    and epochs, so that nothing is counted for them.
     """
     fact = decode_fact(stored)
     if not isinstance(fact, ExperimentFact):
@@ -39,6 +42,8 @@ async def apply_fact(connection: AsyncConnection[Any], step: Step, position: int
     after = experiments.evolve(before, fact)
     void = _voids(fact)
     await _put(connection, step, position, fact, after, void=void)
+    if only is None or only == fact.experiment_id:
+        await put_parts(connection, step.project_id, after)
     return fact.experiment_id if void else None
 
 
@@ -79,7 +84,6 @@ async def _put(
             "stopped_position": position if isinstance(fact, ExperimentStopped) else None,
         },
     )
-    await put_parts(connection, step.project_id, plan)
 
 
 async def put_parts(connection: AsyncConnection[Any], project_id: UUID, plan: Experiment) -> None:

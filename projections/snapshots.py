@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from projections import steps
 from projections.catch_up import TEMPORARY, checkpoint, create_temporary, go_on, use_schema
 from projections.experiments import put_parts, read_plan
-from projections.generations import live_schema, read_from_live
+from projections.generations import FLIP_TRIES, live_schema, read_from_live
 from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
@@ -29,8 +30,8 @@ async def derive(
 ) -> None:
     """Bring one experiment's tables as of a position into temporary tables of this connection.
 
-    The connection's search path shows them afterwards; close the connection to be rid of them. Tables of
-    other experiments may be incomplete there.
+    The connection's search path shows them afterwards; close the connection to be rid of them. Nothing is
+    counted there for other experiments.
     """
     await create_temporary(connection)
     await connection.execute(queries("snapshots")["tables"])
@@ -44,7 +45,16 @@ async def derive(
         await run_queries(connection, "snapshots", names, parameters)
         await use_schema(connection, TEMPORARY)
 
-    await go_on(connection, project_id, position, archive, seed if snapshot else None)
+    tries_left = FLIP_TRIES
+    while True:
+        tries_left -= 1
+        try:
+            return await go_on(
+                connection, project_id, position, archive, experiment_id, seed if snapshot else None
+            )
+        except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+            if not tries_left:  # else a rebuild has flipped: the new tables have the same snapshots
+                raise
 
 
 async def _copy(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int) -> int:
