@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from scipy import special
 
-from stats import confidence_sequence, exact, means, proportions
+from stats import confidence_sequence, exact, fieller, means, proportions, tails
 from stats.saddle_point import Floats
 from stats.tally import Tally
 
@@ -70,16 +70,16 @@ def of_means(control: Tally, treatment: Tally, alpha: float, planned_n: float, *
     df = means.welch_df(v0, n0, v1, n1)
     sequential = confidence_sequence.multiplier(total, planned_n, alpha)
     z_squared, w0, w1, widened = means.restricted(difference, v0, n0, v1, n1, critical=sequential)
-    criticals = np.stack([means.welch_critical(df, alpha), widened])
+    criticals = np.stack([tails.student_critical(df, alpha), widened])
     u0, u1 = np.stack([v0, w0]), np.stack([v1, w1])
     margin = criticals * np.sqrt(u0 + u1)
-    lift_low, lift_high = means.fieller_lift(mean0, u0, mean1, u1, criticals, least=least_lift)
+    lift_low, lift_high = fieller.lift_interval(mean0, u0, mean1, u1, criticals, least=least_lift)
     log_ratio = np.log(mean1 / mean0)
     variance = v0 / mean0 / mean0 + v1 / mean1 / mean1
     return Evidence(
         method="Welch t test, Fieller interval of the lift",
         difference=float(difference),
-        p_value=float(means.welch_p(difference / np.sqrt(v0 + v1), df)),
+        p_value=float(tails.student_two_sided(difference / np.sqrt(v0 + v1), df)),
         p_value_always_valid=float(confidence_sequence.p_value(z_squared, total, planned_n, alpha)),
         difference_low=difference - margin,
         difference_high=difference + margin,
