@@ -39,16 +39,16 @@ def adjusted_p(p: Floats, lambdas: Floats) -> Floats:
     return np.clip(exceeded, p, np.minimum(k * p, 1.0))
 
 
-def level(alpha: float, lambdas: Floats) -> Floats:
+def level(alpha: Floats | float, lambdas: Floats) -> Floats:
     """Give the level of each comparison at which the family's error is `alpha`, one for each family (...).
 
     Newton on the critical value, from Bonferroni's above it; `level` <-> `adjusted_p` to 1e-12.
     """
     k = lambdas.shape[-1]
-    shape = lambdas.shape[:-1]
+    alpha = np.broadcast_to(np.asarray(alpha, np.float64), lambdas.shape[:-1])
     if k == 1:
-        return np.full(shape, alpha)
-    low, high = np.full(shape, float(tails.critical(alpha))), np.full(shape, float(tails.critical(alpha / k)))
+        return alpha
+    low, high = tails.critical(alpha), tails.critical(alpha / k)
     last_low, last_high = (_any_beyond(z[..., None], lambdas)[..., 0] for z in (low, high))
     for _ in range(_STEPS_MAX):
         # Regula falsi on the logarithm, which is nearly straight in z, with Illinois' halving.

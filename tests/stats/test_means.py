@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from stats.means import restricted, welch_df
+from stats.means import welch_df
+from stats.moments import Moments, restricted
 from stats.tails import student_critical, student_two_sided
 
 
@@ -33,9 +34,11 @@ def test_a_small_arm_cannot_look_precise_before_it_meets_rare_values():
     """With almost no variance seen in a small arm, the pooled variance is used."""
     difference, v0, n0, v1, n1, critical = arrays(0.5, 10.0 / 9500, 9500, 1e-9, 500, 3.0)
 
-    z_squared, w0, w1, widened = restricted(difference, v0, n0, v1, n1, critical=critical)
+    moments = Moments(np.zeros(()), v0, n0, difference, v1, n1, df=n1)
 
-    assert float(w1) > 0.018
-    assert float(w0) < 0.0011
-    assert float(z_squared) < 0.25 / float(w0 + w1)
-    assert widened > critical
+    found = restricted(moments, critical)
+
+    assert float(found.v1) > 0.018
+    assert float(found.v0) < 0.0011
+    assert float(found.z_squared) < 0.25 / float(found.v0 + found.v1)
+    assert found.critical > critical
