@@ -25,7 +25,7 @@ class Arms(msgspec.Struct, frozen=True):
     def of_proportions(cls, successes: Floats, n: Floats) -> Self:
         """Tally `successes` converters among `n` visitors, of any equal or broadcastable shapes."""
         s, visitors = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(n, np.float64))
-        return cls(visitors, s, np.where(visitors > 0.0, s * ((visitors - s) / visitors), 0.0))
+        return cls(visitors, s, np.where(visitors > 0.0, np.maximum(s * ((visitors - s) / visitors), 0.0), 0.0))
 
     @classmethod
     def of_tallies(cls, tallies: Sequence[Tally]) -> Self:

@@ -80,28 +80,34 @@ class Comparisons(msgspec.Struct, frozen=True):
 
 
 def compare_arms(
-    control: Arms, treatment: Arms, kind: Kind, terms: Terms = DEFAULT_TERMS, alpha: Floats | float | None = None
+    control: Arms,
+    treatment: Arms,
+    kind: Kind,
+    terms: Terms = DEFAULT_TERMS,
+    *,
+    alpha: Floats | float | None = None,
+    info: Floats | float | None = None,
 ) -> Comparisons:
     """Compare k treatments (..., k) with a control (..., 1) so that difference, ratio and p-value agree.
 
     The treatments on the last axis are a family: p-values and limits are theirs together. `alpha` (...)
-    replaces that of the terms where goals have a share of it.
+    replaces that of the terms where goals have a share of it. `info` (...), visitors over those of a horizon
+    stated before the start, adds the group sequential regime. Raises ValueError for that regime without it.
     """
-    level = terms.alpha if alpha is None else alpha
+    level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
     shape = np.broadcast_shapes(control.n.shape, treatment.n.shape)
     family = Family.of(control.n, np.broadcast_to(treatment.n, shape), level)
-    impossible = _impossible(control, treatment, kind)
-    too_early = _too_early(control, treatment, kind)
     if kind == "conversion":
-        limits = limits_of.of_rates(control, treatment, family, terms)
+        limits = limits_of.of_rates(control, treatment, family, terms, progress)
         bayes = _second_view(*_log_ratio_of_rates(control, treatment), terms)
         means = control.mean, treatment.mean
     else:
         moments = of_means(control, treatment)
-        limits = limits_of.of_moments(moments, family, terms, least_lift=-1.0 if kind == "count" else -inf)
+        least_lift = -1.0 if kind == "count" else -inf
+        limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least_lift)
         bayes = _second_view(*_log_ratio_of_moments(moments), terms)
         means = moments.mean0, moments.mean1
-    return _assembled(control, treatment, kind, terms, means, family, limits, bayes, impossible, too_early)
+    return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
 
 
 def compare_moments(
@@ -110,23 +116,24 @@ def compare_moments(
     treatment: Arms,
     kind: Kind,
     terms: Terms = DEFAULT_TERMS,
+    *,
     alpha: Floats | float | None = None,
+    info: Floats | float | None = None,
 ) -> Comparisons:
     """Compare means that were adjusted, combined or divided: CUPED, epochs, ratio metrics, quantiles.
 
-    `control` and `treatment` are the arms' plain tallies, which say when it is too early to speak.
+    `control` and `treatment` are the arms' plain tallies, which say when it is too early to speak; the rest
+    is as for `compare_arms`.
     """
-    level = terms.alpha if alpha is None else alpha
+    level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
     family = Family.of(control.n, treatment.n, level)
     least_lift = -inf if kind == "value" else -1.0
-    limits = limits_of.of_moments(moments, family, terms, least_lift=least_lift)
+    limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least_lift)
     bayes = _second_view(*_log_ratio_of_moments(moments), terms)
     usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
-    impossible = _impossible(control, treatment, kind) | ~usable
     means = moments.mean0, moments.mean1
-    too_early = _too_early(control, treatment, kind)
-    found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, impossible, too_early)
-    return msgspec.structs.replace(found, stratified=True)
+    found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
+    return msgspec.structs.replace(found, stratified=True, impossible=found.impossible | ~usable)
 
 
 @np.errstate(all="ignore")
@@ -139,14 +146,14 @@ def _assembled(
     family: Family,
     limits: AllLimits,
     bayes: tuple[Floats, Floats],
-    impossible: Mask,
-    too_early: Mask,
+    info: Floats | None,
 ) -> Comparisons:
     control_mean, treatment_mean = means
     difference = treatment_mean - control_mean
+    impossible = _impossible(control, treatment, kind)
     past = np.zeros(impossible.shape, dtype=np.bool_)
-    if terms.horizon_n is not None:
-        past = past | (control.n + treatment.n > terms.horizon_n)
+    if info is not None:
+        past = past | (info > 1.0)
     return Comparisons(
         kind=kind,
         terms=terms,
@@ -160,9 +167,17 @@ def _assembled(
         limits=limits,
         bayes=bayes,
         impossible=impossible,
-        too_early=too_early,
+        too_early=_too_early(control, treatment, kind),
         past_horizon=past,
     )
+
+
+def _progress(info: Floats | float | None, terms: Terms) -> Floats | None:
+    if info is None:
+        if terms.regime == "group_sequential":
+            raise ValueError("no test is group sequential without a horizon")
+        return None
+    return np.asarray(info, dtype=np.float64)[..., None]
 
 
 @np.errstate(all="ignore")

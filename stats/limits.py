@@ -72,13 +72,15 @@ class Family(msgspec.Struct, frozen=True):
 
 
 @np.errstate(all="ignore")
-def of_rates(control: Arms, treatment: Arms, family: Family, terms: Terms) -> AllLimits:
+def of_rates(
+    control: Arms, treatment: Arms, family: Family, terms: Terms, info: Floats | None = None
+) -> AllLimits:
     """Judge rates by the score family: Miettinen-Nurminen and Koopman limits, mid-P where a cell is below ten."""
     s0, n0, s1, n1 = control.sum, control.n, treatment.sum, treatment.n
     total = n0 + n1
     z = proportions.score_z(s0, n0, s1, n1)
     critical, p, by_exact_test = _single_look(s0, n0, s1, n1, z, family)
-    criticals, p_values = _monitored(total, z * z, family, terms)
+    criticals, p_values = _monitored(total, z * z, family, terms, info)
     stack = np.stack(np.broadcast_arrays(critical, *criticals))
     low, high = proportions.difference_interval(s0, n0, s1, n1, stack)
     ratio_low, ratio_high = proportions.ratio_interval(s0, n0, s1, n1, stack)
@@ -90,14 +92,16 @@ def of_rates(control: Arms, treatment: Arms, family: Family, terms: Terms) -> Al
 
 
 @np.errstate(all="ignore")
-def of_moments(moments: Moments, family: Family, terms: Terms, *, least_lift: float) -> AllLimits:
+def of_moments(
+    moments: Moments, family: Family, terms: Terms, info: Floats | None = None, *, least_lift: float
+) -> AllLimits:
     """Judge means by Student's t with Welch's degrees of freedom and Fieller's lift."""
     difference, total = moments.difference, moments.n0 + moments.n1
     t = difference / np.sqrt(moments.variance)
     critical = tails.student_critical(moments.df, family.fixed_level)
     p = family.fixed_p(tails.student_two_sided(t, moments.df))
     found = [_around(moments, moments.v0, moments.v1, critical, p, least_lift)]
-    for critical_of, p_of in _regimes(total, family, terms):
+    for critical_of, p_of in _regimes(total, family, terms, info):
         bound = restricted(moments, critical_of)
         p = family.monitored_p(p_of(bound.z_squared))
         found.append(_around(moments, bound.v0, bound.v1, bound.critical, p, least_lift))
@@ -114,31 +118,33 @@ def _around(moments: Moments, v0: Floats, v1: Floats, critical: Floats, p: Float
     return Limits(p, moments.difference - margin, moments.difference + margin, lift_low, lift_high)
 
 
-def _regimes(total: Floats, family: Family, terms: Terms) -> list[tuple[Floats, Callable[[Floats], Floats]]]:
+def _regimes(
+    total: Floats, family: Family, terms: Terms, info: Floats | None
+) -> list[tuple[Floats, Callable[[Floats], Floats]]]:
     """Give each monitored regime's critical value, and its p-value of a z squared."""
-    level, planned, horizon = family.monitored_level, terms.planned_n, terms.horizon_n
+    level, planned = family.monitored_level, terms.planned_n
     found: list[tuple[Floats, Callable[[Floats], Floats]]] = [
         (
             confidence_sequence.multiplier(total, planned, level),
             lambda square: confidence_sequence.p_value(square, total, planned, level),
         )
     ]
-    if horizon is not None:
+    if info is not None:
         # Beyond the horizon nothing may be concluded; `Comparisons` says so instead of showing this.
-        info = np.minimum(total / horizon, 1.0)
+        until = np.minimum(info, 1.0)
         found.append(
             (
-                group_sequential.continuous_critical(info, level),
-                lambda square: group_sequential.continuous_p_value(np.sqrt(square), info),
+                group_sequential.continuous_critical(until, level),
+                lambda square: group_sequential.continuous_p_value(np.sqrt(square), until),
             )
         )
     return found
 
 
 def _monitored(
-    total: Floats, z_squared: Floats, family: Family, terms: Terms
+    total: Floats, z_squared: Floats, family: Family, terms: Terms, info: Floats | None
 ) -> tuple[list[Floats], list[Floats]]:
-    regimes = _regimes(total, family, terms)
+    regimes = _regimes(total, family, terms, info)
     return [critical for critical, _ in regimes], [family.monitored_p(p_of(z_squared)) for _, p_of in regimes]
 
 

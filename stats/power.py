@@ -19,6 +19,8 @@ __all__ = [
     "minimum_detectable_difference",
     "minimum_detectable_lift",
     "minimum_detectable_lift_of_means",
+    "planned_lift",
+    "planned_size",
     "power_means",
     "power_proportions",
     "regime_inflation",
@@ -73,6 +75,24 @@ def minimum_detectable_lift(
         return NotEnoughData("So few visitors an arm would not find even a conversion rate of 100 %.")
     raised = root(lambda rate: fixed_n - _visitors(baseline, rate, alpha, power), np.nextafter(baseline, 1.0), 1.0)
     return raised / baseline - 1.0
+
+
+def planned_size(
+    baseline: float, sd: float | None, lift: float, alpha: float, power: float, regime: Regime
+) -> float:
+    """Give the visitors per arm for a lift of a rate or, with the `sd` of a visitor's value, of a mean."""
+    if sd is None:
+        return sample_size_proportions(baseline, lift, alpha, power, regime=regime)
+    return sample_size_means(sd, baseline * lift, alpha, power, regime=regime)
+
+
+def planned_lift(
+    baseline: float, sd: float | None, n_per_arm: float, alpha: float, power: float, regime: Regime
+) -> float | NotEnoughData:
+    """Give the lift of a rate or, with the `sd` of a visitor's value, of a mean that visitors can find."""
+    if sd is None:
+        return minimum_detectable_lift(baseline, n_per_arm, alpha, power, regime=regime)
+    return minimum_detectable_lift_of_means(baseline, sd, n_per_arm, alpha, power, regime=regime)
 
 
 def power_proportions(rate0: float, rate1: float, n_per_arm: float, alpha: float = 0.05) -> float:

@@ -71,10 +71,20 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(
-    control: Tally, treatment: Tally, *, kind: Kind, terms: Terms = DEFAULT_TERMS
+    control: Tally,
+    treatment: Tally,
+    *,
+    kind: Kind,
+    terms: Terms = DEFAULT_TERMS,
+    info: float | None = None,
 ) -> Comparison | NotEnoughData:
-    """Compare two arms so that difference, ratio and p-value never disagree about the sign."""
-    return row_of(compare_arms(Arms.of_tallies([control]), Arms.of_tallies([treatment]), kind, terms), (0,))
+    """Compare two arms so that difference, ratio and p-value never disagree about the sign.
+
+    `info` are the visitors over those of a stated horizon. Raises ValueError for the group sequential
+    regime without it.
+    """
+    arms = Arms.of_tallies([control]), Arms.of_tallies([treatment])
+    return row_of(compare_arms(*arms, kind, terms, info=info), (0,))
 
 
 def row_of(found: Comparisons, at: tuple[int, ...], alpha: float | None = None) -> Comparison | NotEnoughData:
@@ -143,8 +153,7 @@ def _monitored(
         return NotEnoughData(_why_too_early(control, treatment, found.kind))
     if until_horizon and _at(found.past_horizon, at, found):
         return NotEnoughData(
-            f"The horizon of {found.terms.horizon_n:,.0f} visitors is passed: what holds is what was known"
-            " when it was reached."
+            "The planned number of visitors is passed: what holds is what was known when it was reached."
         )
     p, low, high, lift_low, lift_high = _limits_at(limits, at, found)
     if not (isfinite(low) and isfinite(high)):

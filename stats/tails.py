@@ -42,7 +42,7 @@ def student_critical(df: Floats, alpha: Floats | float) -> Floats:
 
 
 def _expanded(df: Floats, z: Floats) -> Floats:
-    """Expand Student's quantile about the normal one in powers of 1 / df (Abramowitz & Stegun 26.7.5, and the next term)."""
+    """Expand Student's quantile about the normal one in powers of 1 / df (Abramowitz & Stegun 26.7.5)."""
     y = z * z
     first = (y + 1.0) / 4.0
     second = ((5.0 * y + 16.0) * y + 3.0) / 96.0

@@ -17,7 +17,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     `alpha` is two-sided and the error of the family: of all treatments against one control.
     `regime` gives the verdict: `always_valid` holds at every look without end, `group_sequential` at every
-    look until `horizon_n`, `fixed` at one look planned before. `planned_n` is the visitors of both arms at
+    look until a stated horizon, `fixed` at one look planned before. `planned_n` is the visitors of both arms at
     which the always-valid interval is narrowest. `prior_log_ratio_sd`: the prior of the log ratio is
     normal about 0.
     """
@@ -25,16 +25,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.05
     regime: Regime = "always_valid"
     planned_n: float = PLANNED_N
-    horizon_n: float | None = None
     prior_log_ratio_sd: float = PRIOR_LOG_RATIO_SD
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        positive = (self.planned_n, self.prior_log_ratio_sd, 1.0 if self.horizon_n is None else self.horizon_n)
-        if not (ALPHA_MIN <= self.alpha < 1.0 and all(0.0 < each < inf for each in positive)):
+        if not (
+            ALPHA_MIN <= self.alpha < 1.0 and 0.0 < self.planned_n < inf and 0.0 < self.prior_log_ratio_sd < inf
+        ):
             raise ValueError(f"no test has {self}")
-        if self.regime == "group_sequential" and self.horizon_n is None:
-            raise ValueError("no test has a group sequential regime without horizon_n")
 
 
 DEFAULT_TERMS = Terms()
