@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test faults check bench lock clean
+.PHONY: run test faults simulate-stats check bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 # Many rounds of killed processes, cut connections, full disks and overload, minutes long (docs/testing.md).
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m faults -s -v $(PYTEST_ARGS)
+
+# What docs/statistics.md promises, counted over simulated experiments in full, some minutes.
+simulate-stats: $(VENV)/.dev
+	@$(BIN)/python -m tests.stats.simulation $(SIMULATE_ARGS)
 
 # What .ci/run adds to the tests: lint, format, types, import rule.
 check: $(VENV)/.dev

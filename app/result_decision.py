@@ -9,6 +9,7 @@ from app.results_shape import DecisionResult, GoalResult, SampleRatioResult
 from domain.experiment import Experiment
 from stats import advice, decision
 from stats.advice import Advice, Judged, JudgedGoal, Pace
+from stats.saddle_point import Floats
 
 UNEVEN = "Visitors did not arrive in the proportions that the weights promise."
 
@@ -24,9 +25,13 @@ def decided(
     """The experiment's decision, and one for each goal."""
     treatments = [variant for variant in plan.variants if not variant.is_control]
     names = [variant.name for variant in treatments]
-    states = [decision.guardrail_states(each.found, margin)[each.row] for each in goals]
+    # Goals of a kind share their comparisons: each is looked at once.
+    shared = {id(each.found): each.found for each in goals}
+    states_of = {key: decision.guardrail_states(found, margin) for key, found in shared.items()}
+    needed_of = {key: decision.visitors_needed_share(found) for key, found in shared.items()}
+    states = [states_of[id(each.found)][each.row] for each in goals]
     judged = [
-        _judged(each, result, state, names, margin)
+        _judged(each, result, state, needed_of[id(each.found)][each.row], names, margin)
         for each, result, state in zip(goals, results, states, strict=True)
     ]
     primaries = [each for each in goals if each.goal.role == "primary"]
@@ -60,18 +65,20 @@ def _wire(said: Advice) -> DecisionResult:
 
 
 def _judged(
-    compared: Compared, result: GoalResult, states: decision.Codes, names: list[str], margin: float
+    compared: Compared,
+    result: GoalResult,
+    states: decision.Codes,
+    needed_shares: Floats,
+    names: list[str],
+    margin: float,
 ) -> JudgedGoal:
-    found, row = compared.found, compared.row
-    needed = decision.visitors_needed(found)[row]
-    so_far = np.broadcast_to(found.control.n + found.treatment.n, found.difference.shape)[row]
     variants = [
         Judged(
             variant=name,
             verdict=result.comparisons[i].verdict,
             guardrail=int(states[i]),
             lift=result.comparisons[i].relative.estimate,
-            needed_share=float(needed[i] / so_far[i]) if so_far[i] > 0.0 else np.inf,
+            needed_share=float(needed_shares[i]),
         )
         for i, name in enumerate(names)
     ]

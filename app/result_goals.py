@@ -1,5 +1,6 @@
 """Goals of an experiment: all compared in a few calls of the statistics, then put into the documented shape."""
 
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from domain.experiment import Goal
 from projections.results import Snapshot
 from stats import decision, multiplicity
 from stats.arms import Arms
-from stats.comparison import Comparisons, compare_arms, compare_moments
+from stats.comparison import Comparisons, Kind, compare_arms, compare_moments
 from stats.not_enough_data import NotEnoughData
 from stats.single import Comparison, Monitored, row_of
 from stats.single import Interval as FoundInterval
@@ -53,19 +54,23 @@ def compared(snapshot: Snapshot, tallies: Tallies, terms: Terms, info: float | N
     others = [i for i in range(len(plan.variants)) if i != control]
     primaries = max(1, sum(goal.role == "primary" for goal in plan.goals))
     rows: dict[str, Compared] = {}
-    for kind in dict.fromkeys(goal.kind for goal in plan.goals):
-        goals = [goal for goal in plan.goals if goal.kind == kind]
+    for rates in (True, False):
+        goals = [goal for goal in plan.goals if (goal.kind == "conversion") == rates]
+        if not goals:
+            continue
         alphas = [terms.alpha / primaries if goal.role == "primary" else terms.alpha for goal in goals]
         pooled = tallies.arms(goals, by_span=False)
         arms = _picked(pooled, [control]), _picked(pooled, others)
         level = np.array(alphas)
+        kind: Kind = "conversion" if rates else "value"
+        least = np.array([[-inf if goal.kind == "value" else -1.0] for goal in goals])
         if len(tallies.spans) > 1:
             spans = tallies.arms(goals, by_span=True)
             parts = _picked(spans, [control]), _picked(spans, others)
-            moments = of_epochs(*parts, proportions=kind == "conversion")
-            found = compare_moments(moments, *arms, kind, terms, alpha=level, info=info)
+            moments = of_epochs(*parts, proportions=rates)
+            found = compare_moments(moments, *arms, kind, terms, alpha=level, info=info, least_lift=least)
         else:
-            found = compare_arms(*arms, kind, terms, alpha=level, info=info)
+            found = compare_arms(*arms, kind, terms, alpha=level, info=info, least_lift=least)
         for row, goal in enumerate(goals):
             surplus = {id_: _surplus(tallies, goal, id_) for id_ in tallies.variants}
             rows[goal.name] = Compared(goal, found, row, alphas[row], surplus)

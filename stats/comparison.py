@@ -87,24 +87,25 @@ def compare_arms(
     *,
     alpha: Floats | float | None = None,
     info: Floats | float | None = None,
+    least_lift: Floats | float | None = None,
 ) -> Comparisons:
     """Compare k treatments (..., k) with a control (..., 1) so that difference, ratio and p-value agree.
 
     The treatments on the last axis are a family: p-values and limits are theirs together. `alpha` (...)
     replaces that of the terms where goals have a share of it. `info` (...), visitors over those of a horizon
-    stated before the start, adds the group sequential regime. Raises ValueError for that regime without it.
+    stated before the start, adds the group sequential regime. `least_lift` (..., 1) replaces the kind's smallest
+    possible lift. Raises ValueError for that regime without `info`.
     """
     level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
-    shape = np.broadcast_shapes(control.n.shape, treatment.n.shape)
-    family = Family.of(control.n, np.broadcast_to(treatment.n, shape), level)
+    family = Family.of(control.n, treatment.n, level)
     if kind == "conversion":
         limits = limits_of.of_rates(control, treatment, family, terms, progress)
         bayes = _second_view(*_log_ratio_of_rates(control, treatment), terms)
         means = control.mean, treatment.mean
     else:
         moments = of_means(control, treatment)
-        least_lift = -1.0 if kind == "count" else -inf
-        limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least_lift)
+        least = _least_lift(kind) if least_lift is None else least_lift
+        limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
         bayes = _second_view(*_log_ratio_of_moments(moments), terms)
         means = moments.mean0, moments.mean1
     return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
@@ -119,6 +120,7 @@ def compare_moments(
     *,
     alpha: Floats | float | None = None,
     info: Floats | float | None = None,
+    least_lift: Floats | float | None = None,
 ) -> Comparisons:
     """Compare means that were adjusted, combined or divided: CUPED, epochs, ratio metrics, quantiles.
 
@@ -127,8 +129,8 @@ def compare_moments(
     """
     level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
     family = Family.of(control.n, treatment.n, level)
-    least_lift = -inf if kind == "value" else -1.0
-    limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least_lift)
+    least = _least_lift(kind) if least_lift is None else least_lift
+    limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
     bayes = _second_view(*_log_ratio_of_moments(moments), terms)
     usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
     means = moments.mean0, moments.mean1
@@ -170,6 +172,10 @@ def _assembled(
         too_early=_too_early(control, treatment, kind),
         past_horizon=past,
     )
+
+
+def _least_lift(kind: Kind) -> float:
+    return -inf if kind == "value" else -1.0
 
 
 def _progress(info: Floats | float | None, terms: Terms) -> Floats | None:

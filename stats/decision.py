@@ -27,7 +27,7 @@ HARMED, UNPROVEN, SAFE = -1, 0, 1
 GUARDRAIL_MARGIN = 0.05
 # Longer than this many times the visitors so far is no plan.
 VISITORS_MORE_MAX = 20.0
-_ROUNDS = 8
+_ROUNDS = 4
 
 
 class Decisions(msgspec.Struct, frozen=True):
@@ -70,21 +70,22 @@ def decide(primaries: Codes, first_lift: Floats, guardrails: Codes, healthy: Mas
 
 
 @np.errstate(all="ignore")
-def visitors_needed(found: Comparisons) -> Floats:
-    """Give the visitors of both arms at which the difference seen would become a verdict, if it is true.
+def visitors_needed_share(found: Comparisons) -> Floats:
+    """Give how many times the visitors so far would make the difference seen a verdict, if it is true.
 
-    By the always-valid limits, or those of one look where they decide; inf where that is more than
-    `VISITORS_MORE_MAX` times the visitors so far, and the visitors so far where the verdict is there.
+    By the deciding limits: 1 where the verdict is there, inf beyond `VISITORS_MORE_MAX` and where nothing is
+    said yet.
     """
     limits = found.deciding
-    n = found.control.n + found.treatment.n
     short = (0.5 * (limits.high - limits.low) / np.abs(found.difference)) ** 2
-    needed = n * short
+    share = short
     if found.terms.regime != "fixed":
+        n = found.control.n + found.treatment.n
         level, planned = found.family.monitored_level, found.terms.planned_n
         now = confidence_sequence.multiplier(n, planned, level)
+        # The multiplier grows like the root of a logarithm: a few rounds settle it.
         for _ in range(_ROUNDS):
-            widening = confidence_sequence.multiplier(np.maximum(needed, n), planned, level) / now
-            needed = n * short * widening * widening
-    usable = ~found.silent & (needed <= VISITORS_MORE_MAX * n)
-    return np.where(usable, np.maximum(needed, n), inf)
+            widening = confidence_sequence.multiplier(n * np.maximum(share, 1.0), planned, level) / now
+            share = short * widening * widening
+    usable = ~found.silent & (share <= VISITORS_MORE_MAX)
+    return np.where(usable, np.maximum(share, 1.0), inf)

@@ -55,11 +55,15 @@ class Family(msgspec.Struct, frozen=True):
     def of(cls, n0: Floats, n1: Floats, alpha: Floats | float) -> "Family":
         """Find the levels for visitors of the control (..., 1) and of k treatments (..., k)."""
         k = n1.shape[-1]
-        usable0, usable1 = np.where(n0 > 0.0, n0, 1.0), np.where(n1 > 0.0, n1, 1.0)
-        loadings = dunnett.loadings(usable0, usable1) if k > 1 else np.ones((1,))
-        alpha = np.asarray(alpha, dtype=np.float64)
-        fixed = alpha[..., None] if k == 1 else dunnett.level(alpha, loadings)[..., None]
-        return cls(k, loadings, fixed, (alpha / k)[..., None])
+        level = np.asarray(alpha, dtype=np.float64)
+        if k == 1:
+            return cls(k, np.ones(1), level[..., None], level[..., None])
+        loadings = dunnett.loadings(np.where(n0 > 0.0, n0, 1.0), np.where(n1 > 0.0, n1, 1.0))
+        # Goals share few levels, and the visitors of their experiment.
+        fixed = np.zeros(np.broadcast_shapes(level.shape, loadings.shape[:-1]))
+        for each in np.unique(level):
+            fixed = np.where(level == each, dunnett.level(each, loadings), fixed)
+        return cls(k, loadings, fixed[..., None], (level / k)[..., None])
 
     def fixed_p(self, p: Floats) -> Floats:
         """Give the p-values of the family from those of each."""
@@ -93,7 +97,7 @@ def of_rates(
 
 @np.errstate(all="ignore")
 def of_moments(
-    moments: Moments, family: Family, terms: Terms, info: Floats | None = None, *, least_lift: float
+    moments: Moments, family: Family, terms: Terms, info: Floats | None = None, *, least_lift: Floats | float
 ) -> AllLimits:
     """Judge means by Student's t with Welch's degrees of freedom and Fieller's lift."""
     difference, total = moments.difference, moments.n0 + moments.n1
@@ -109,7 +113,9 @@ def of_moments(
     return AllLimits(found[0], found[1], found[2] if len(found) > 2 else None, nowhere)  # noqa: PLR2004
 
 
-def _around(moments: Moments, v0: Floats, v1: Floats, critical: Floats, p: Floats, least_lift: float) -> Limits:
+def _around(
+    moments: Moments, v0: Floats, v1: Floats, critical: Floats, p: Floats, least_lift: Floats | float
+) -> Limits:
     covariance = moments.covariance
     margin = critical * np.sqrt(np.maximum(v0 + v1 - 2.0 * covariance, 0.0))
     lift_low, lift_high = fieller.lift_interval(
