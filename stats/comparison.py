@@ -66,7 +66,8 @@ class Comparisons(msgspec.Struct, frozen=True):
         """Say where the deciding regime does not speak."""
         if self.terms.regime == "fixed":
             return self.impossible
-        unspoken = self.impossible | self.too_early | ~np.isfinite(self.deciding.low + self.deciding.high)
+        bounded = np.isfinite(self.deciding.low) & np.isfinite(self.deciding.high)
+        unspoken = self.impossible | self.too_early | ~bounded
         return unspoken | self.past_horizon if self.terms.regime == "group_sequential" else unspoken
 
     @property

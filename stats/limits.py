@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from stats import confidence_sequence, dunnett, exact, fieller, group_sequential, proportions, tails
+from stats import confidence_sequence, dunnett, exact, fieller, group_sequential, proportions, skewness, tails
 from stats.arms import Arms
 from stats.moments import Moments, restricted
 from stats.saddle_point import Floats, Mask
@@ -83,11 +83,12 @@ def of_rates(
     s0, n0, s1, n1 = control.sum, control.n, treatment.sum, treatment.n
     total = n0 + n1
     z = proportions.score_z(s0, n0, s1, n1)
-    critical, p, by_exact_test = _single_look(s0, n0, s1, n1, z, family)
+    above, below, p, by_exact_test = _single_look(s0, n0, s1, n1, z, family)
     criticals, p_values = _monitored(total, z * z, family, terms, info)
-    stack = np.stack(np.broadcast_arrays(critical, *criticals))
-    low, high = proportions.difference_interval(s0, n0, s1, n1, stack)
-    ratio_low, ratio_high = proportions.ratio_interval(s0, n0, s1, n1, stack)
+    # Positive z moves the lower limit towards zero, negative z the upper one.
+    stacks = [np.stack(np.broadcast_arrays(each, *criticals)) for each in (above, below)]
+    low, high = proportions.difference_interval(s0, n0, s1, n1, *stacks)
+    ratio_low, ratio_high = proportions.ratio_interval(s0, n0, s1, n1, *stacks)
     found = [
         Limits(each, low[i], high[i], ratio_low[i] - 1.0, ratio_high[i] - 1.0)
         for i, each in enumerate([family.fixed_p(p), *p_values])
@@ -156,23 +157,26 @@ def _monitored(
 
 def _single_look(
     s0: Floats, n0: Floats, s1: Floats, n1: Floats, z: Floats, family: Family
-) -> tuple[Floats, Floats, Mask]:
-    """Give critical values and p-values of each comparison, and where these counts call for the exact test.
+) -> tuple[Floats, Floats, Floats, Mask]:
+    """Give the critical |z| for positive and negative z, p-values, and where counts call for the exact test.
 
-    With a cell below ten the p-value is the exact mid-P. Where it decides otherwise than the score test,
-    the critical value is scaled so that the score intervals follow the exact decision.
+    The score test, corrected for skewness. With a cell below ten the p-value is the exact mid-P: where it
+    decides otherwise than the score test, the critical value is scaled so that the score intervals follow
+    the exact decision.
     """
-    size, p = np.abs(z), tails.two_sided(z)
+    skew = skewness.skewness(s0, n0, s1, n1)
+    p = tails.two_sided(np.maximum(skewness.corrected_size(z, skew), 0.0))
     level = np.broadcast_to(family.fixed_level, p.shape)
     critical = tails.critical(level)
+    above, below = skewness.critical_sizes(critical, skew)
     small = (exact.smallest_cell(s0, n0, s1, n1) < exact.SMALL_CELL) & (np.minimum(n0, n1) >= 1.0)
     if small.any():
-        p = p.copy()
         # Equal rates are no evidence, whatever the discrete tails say.
-        few = [np.broadcast_to(x, p.shape)[small] for x in (s0, n0, s1, n1)]
+        size, few = np.abs(z), [np.broadcast_to(x, p.shape)[small] for x in (s0, n0, s1, n1)]
         p[small] = np.where(size[small] > 0.0, exact.mid_p(*few), 1.0)
         exact_z = np.maximum(tails.critical(p), critical * _CALIBRATION_LIMIT)
         # Never on the border itself: an interval that touches 0 would not show the decision.
         moved = critical * (size / exact_z) * np.where(p < level, 1.0 - _BORDER, 1.0 + _BORDER)
-        critical = np.where(small & ((p < level) != (size > critical)), moved, critical)
-    return critical, p, small
+        scaled = np.where((p < level) != (size > critical), moved, critical)
+        above, below = np.where(small, scaled, above), np.where(small, scaled, below)
+    return above, below, p, small
