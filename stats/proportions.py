@@ -45,9 +45,10 @@ def difference_interval(
     """
     target, target_high = _targets(critical, critical_high, n0 + n1, unbiased=unbiased)
     estimate = s1 / n1 - s0 / n0
-    low = estimate - _reach(s1, n1, n0 - s0, n0, target)
-    high = estimate + _reach(n1 - s1, n1, s0, n0, target_high)
-    return np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
+    # The upper limit is the lower one of the visitors who did not convert: both are found at once.
+    sides = _sides(target, target_high, (s1, n1 - s1), (n1, n1), (n0 - s0, s0), (n0, n0))
+    fall, rise = _reach(*sides)
+    return np.clip(estimate - fall, -1.0, 1.0), np.clip(estimate + rise, -1.0, 1.0)
 
 
 @np.errstate(all="ignore")
@@ -67,9 +68,20 @@ def ratio_interval(
     Nurminen's N / (N - 1); Koopman's own without `unbiased`.
     """
     target, target_high = _targets(critical, critical_high, n0 + n1, unbiased=unbiased)
-    low = _ratio_low(s0, n0, s1, n1, target)
-    high: Floats = 1.0 / _ratio_low(s1, n1, s0, n0, target_high)
-    return low, high
+    # The upper limit is one over the lower one of the arms exchanged.
+    low, low_exchanged = _ratio_low(*_sides(target, target_high, (s0, s1), (n0, n1), (s1, s0), (n1, n0)))
+    return low, 1.0 / low_exchanged
+
+
+def _sides(target: Floats, target_high: Floats, *pairs: tuple[Floats, Floats]) -> list[Floats]:
+    """Put what gives the lower limit and what gives the upper one beside each other, the targets last."""
+    shape = np.broadcast_shapes(target.shape, target_high.shape, *(each.shape for pair in pairs for each in pair))
+    found = []
+    for pair in (*pairs, (target, target_high)):
+        both = np.empty((2, *shape))
+        both[0], both[1] = pair
+        found.append(both)
+    return found
 
 
 def _targets(

@@ -65,7 +65,7 @@ class Splits(msgspec.Struct, frozen=True):
 def splits(observed: Floats, weights: Floats, concentrations: Sequence[float] = CONCENTRATIONS) -> Splits:
     """Test visitors `observed` (..., arms) against planned `weights`; arms of weight 0 take no part."""
     # Arms first: numpy reduces a long axis over a short one faster than the other way round.
-    seen, weights = np.moveaxis(observed, -1, 0), np.moveaxis(weights, -1, 0)
+    seen, weights = np.ascontiguousarray(np.moveaxis(observed, -1, 0)), np.moveaxis(weights, -1, 0)
     weights = weights.reshape(weights.shape + (1,) * (seen.ndim - weights.ndim))
     taking_part = weights > 0.0
     shares = weights / weights.sum(axis=0)

@@ -35,6 +35,8 @@ def student_critical(df: Floats, alpha: Floats | float) -> Floats:
     """Give the t beyond which Student's test rejects at the two-sided level `alpha`."""
     df, level = np.broadcast_arrays(np.asarray(df), np.asarray(alpha))
     large = (df >= _EXPANDED_FROM_DF) & (level >= _EXPANDED_FROM_ALPHA)
+    if large.all():
+        return _expanded(df, critical(level))
     result = np.empty(df.shape)
     result[large] = _expanded(df[large], critical(level[large]))
     result[~large] = -special.stdtrit(df[~large], level[~large] / 2.0)
