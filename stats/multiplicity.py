@@ -10,15 +10,15 @@ import numpy as np
 
 from stats.saddle_point import Floats
 
-Rule: TypeAlias = Literal["bonferroni", "holm", "hochberg", "bh", "by"]
+Rule: TypeAlias = Literal["bonferroni", "sidak", "holm", "hochberg", "hommel", "bh", "by"]
 
 
 def adjust(p: Floats, rule: Rule, weights: Floats | None = None) -> Floats:
     """Adjust `p`; `weights` (Bonferroni and Holm only) say which share of the level each hypothesis has.
 
-    bonferroni and holm (Holm 1979) hold under any dependence, hochberg (1988) under positive dependence:
-    the family's error. bh (Benjamini & Hochberg 1995) under positive, by (2001) under any dependence: the
-    false discovery rate. A weight of 0 is never rejected.
+    bonferroni and holm (Holm 1979) hold under any dependence, sidak for independent and hochberg (1988) and
+    hommel (1988) for positively dependent p-values: the family's error. bh (Benjamini & Hochberg 1995)
+    under positive, by (2001) under any dependence: the false discovery rate. A weight of 0 is never rejected.
     """
     m = p.shape[-1]
     if rule == "bonferroni":
@@ -27,6 +27,11 @@ def adjust(p: Floats, rule: Rule, weights: Floats | None = None) -> Floats:
         return _holm(p, np.ones(p.shape) if weights is None else np.broadcast_to(weights, p.shape))
     if weights is not None:
         raise ValueError(f"{rule} takes no weights")
+    if rule == "sidak":
+        together: Floats = -np.expm1(m * np.log1p(-np.minimum(p, 1.0 - 1e-16)))
+        return together
+    if rule == "hommel":
+        return _hommel(p)
     rank = np.arange(1.0, m + 1.0)
     factor = {"hochberg": m - rank + 1.0, "bh": m / rank, "by": m / rank * (1.0 / rank).sum()}[rule]
     order = np.argsort(p, axis=-1, kind="stable")
@@ -55,6 +60,22 @@ def _holm(p: Floats, weights: Floats) -> Floats:
     left = np.cumsum(w_sorted[..., ::-1], axis=-1)[..., ::-1]
     stepped = np.maximum.accumulate(_over(p_sorted, w_sorted) * left, axis=-1)
     return _unsorted(np.minimum(stepped, 1.0), order)
+
+
+def _hommel(p: Floats) -> Floats:
+    """Close Simes' test: the largest over subsets of each size, by the algorithm of Wright 1992."""
+    m = p.shape[-1]
+    order = np.argsort(p, axis=-1, kind="stable")
+    ordered = np.take_along_axis(p, order, axis=-1)
+    rank = np.arange(1.0, m + 1.0)
+    least = (m * ordered / rank).min(axis=-1, keepdims=True)
+    adjusted = np.maximum(ordered, least)
+    for size in range(m - 1, 1, -1):
+        upper = ordered[..., m - size + 1 :]
+        simes = (size * upper / np.arange(2.0, size + 1.0)).min(axis=-1, keepdims=True)
+        part = np.where(rank <= m - size + 1, np.minimum(size * ordered, simes), simes)
+        adjusted = np.maximum(adjusted, part)
+    return _unsorted(np.minimum(adjusted, 1.0), order)
 
 
 def _shares(weights: Floats) -> Floats:

@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from stats import confidence_sequence
+from stats import confidence_sequence, dunnett, tails
 from stats.group_sequential import root
 from stats.not_enough_data import NotEnoughData
 from stats.two_proportions import restricted_rates
 
 __all__ = [
     "NotEnoughData",
+    "level_of_each",
     "minimum_detectable_difference",
     "minimum_detectable_lift",
     "minimum_detectable_lift_of_means",
@@ -181,6 +182,15 @@ def sample_size_non_inferiority(
     reach = -float(special.ndtri(alpha)) * null_sd + float(special.ndtri(power)) * sd
     n = (reach / (rate1 - rate0 - margin)) ** 2
     return n, n * ratio
+
+
+def level_of_each(alpha: float, treatments: int, regime: Regime) -> float:
+    """Give the level of each of several treatments of one size that share `alpha`: as comparisons do."""
+    if treatments == 1:
+        return alpha
+    if regime != "fixed":
+        return alpha / treatments
+    return float(tails.two_sided(np.asarray(dunnett.critical_value(treatments, inf, alpha))))
 
 
 def regime_inflation(alpha: float, power: float, regime: Regime) -> float:

@@ -27,7 +27,7 @@ from projections.catch_up import Progress
 from projections.chain import ChainReport, verify_chain
 from projections.generations import Difference, ProjectStatus
 from stats.not_enough_data import NotEnoughData
-from stats.power import Regime, planned_lift, planned_size
+from stats.power import Regime, level_of_each, planned_lift, planned_size
 
 LOOKS = {
     "fixed": "one planned look",
@@ -285,8 +285,7 @@ def power(
     """Say how many visitors a lift of a rate or a mean needs, or which lift visitors can find."""
     if (lift is None) == (visitors is None):
         raise click.UsageError("give either --lift or --visitors")
-    # Several treatments share the level.
-    level = alpha / (variants - 1)
+    level = level_of_each(alpha, variants - 1, method)
     try:
         if visitors is not None:
             found = planned_lift(baseline, sd, visitors, level, chance, method)

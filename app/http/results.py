@@ -16,6 +16,9 @@ from app.projects import authenticate
 from app.results_shape import Results
 from app.services import Services
 
+PLANNED = "The horizon of group_sequential: visitors of all variants together, stated before the start."
+MARGIN = "The share of the control's mean that a guardrail may lose; 0.05 unless said."
+
 
 @get("/api/analytics/experiments/{experiment_id:str}/results", summary="Results", tags=["experiments"])
 async def results(
@@ -25,8 +28,8 @@ async def results(
     as_of: Annotated[str | None, QueryParameter(name="asOf")] = None,
     goal: FromQuery[str | None] = None,
     method: FromQuery[str] = "always_valid",
-    planned_visitors: Annotated[int | None, QueryParameter(name="plannedVisitors")] = None,
-    guardrail_margin: Annotated[float | None, QueryParameter(name="guardrailMargin")] = None,
+    planned_visitors: Annotated[int | None, QueryParameter(name="plannedVisitors", description=PLANNED)] = None,
+    guardrail_margin: Annotated[float | None, QueryParameter(name="guardrailMargin", description=MARGIN)] = None,
 ) -> Response[bytes]:
     """Visitors, conversions, lift, verdict and decision; with `asOf`, what was known at that moment.
 

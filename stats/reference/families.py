@@ -50,7 +50,7 @@ _FAMILIES: list[tuple[Predicate, Evaluator]] = [
     (_both(_pair_has("sum_x"), _has("margin")), pairs.not_worse),
     (_both(_pair_has("sum_x"), _has("low", "high")), pairs.equivalent),
     (_both(_pair_has("sum_x"), _named("ratio")), pairs.ratio_metric),
-    (_both(_has("control", "treatment"), _named("ratio_metric")), pairs.ratio_metric),
+    (_both(_has("control", "treatment"), _named("ratio_metric", "ratio_of_means")), pairs.ratio_metric),
     (_pair_has("sum_x"), pairs.adjusted),
     (_has("control", "treatment", "prior"), pairs.bayes),
     (_has("control", "treatment", "n_star"), pairs.always_valid),

@@ -56,14 +56,6 @@ def exact(arm: dict[str, Any], key: str) -> Fraction:
     return Fraction(repr(arm[key])) if isinstance(arm[key], float) else Fraction(arm[key])
 
 
-def first_of(arm: dict[str, Any], *keys: str) -> str:
-    """Give the first of these names that is there; raises KeyError for none."""
-    for key in keys:
-        if key in arm:
-            return key
-    raise KeyError(keys[0])
-
-
 def infinite(value: object) -> float:
     """Give a number that may be written as a word."""
     return inf if value in {"inf", "infinity"} else float(str(value))

@@ -19,7 +19,7 @@ from stats import (
 from stats.arms import Arms
 from stats.moments import Moments, of_means
 from stats.ratio_metrics import RatioArm, of_ratios
-from stats.reference.inputs import Inputs, exact, first_of, rows_of_recipe
+from stats.reference.inputs import Inputs, exact, rows_of_recipe
 from stats.saddle_point import Floats
 from stats.tally import Tally
 
@@ -294,21 +294,30 @@ def _covariate_arm(arm: dict[str, Any]) -> cuped.CovariateArm:
 
 
 def _ratio_arm(arm: dict[str, Any]) -> RatioArm:
-    top, bottom = (
-        (first_of(arm, "sum_y", "sum_m", "sum_num", "m_sum", "main_sum", "sum_numerator")),
-        (first_of(arm, "sum_x", "sum_d", "sum_den", "d_sum", "denominator_sum", "sum_denominator")),
-    )
-    squares = (
-        first_of(arm, "sumsq_y", "sumsq_m", "sumsq_num", "m_sumsq", "main_sum_squares", "sumsq_numerator"),
-        first_of(
-            arm, "sumsq_x", "sumsq_d", "sumsq_den", "d_sumsq", "denominator_sum_squares", "sumsq_denominator"
-        ),
-    )
-    product = first_of(
-        arm, "sum_xy", "sum_yx", "sum_md", "sum_num_den", "md_sum", "main_denominator_sum_product", "sum_product"
-    )
-    n, y, x, yy, xx, xy = _centred(arm, top, bottom, *squares, product)
+    """Take sums of a numerator (y, m, num) and a denominator (x, d, den), their squares and their products."""
+    sums = [key for key in arm if key != "n"]
+    squares = [key for key in sums if "sq" in key]
+    products = [key for key in sums if key not in squares and _tells(key, _TOP) and _tells(key, _BOTTOM)]
+    product = products[0] if products else next(key for key in sums if "prod" in key or "xy" in key)
+    plain = [key for key in sums if key not in squares and key != product]
+    found = []
+    for words in (_TOP, _BOTTOM):
+        found.append(next(key for key in plain if _tells(key, words)))
+        found.append(next(key for key in squares if _tells(key, words)))
+    n, y, x, yy, xx, xy = _centred(arm, found[0], found[2], found[1], found[3], product)
     return RatioArm(*(np.asarray(value) for value in (n, y, x, yy, xx, xy)))
+
+
+def _tells(key: str, words: tuple[str, ...]) -> bool:
+    """Say whether a part of a name is one of these words, or two letters with one: sum_y, sum_num_den, sum_xy."""
+    parts = [part for part in key.lower().split("_") if not part.startswith("sum") and part != "squares"]
+    letters = {letter for part in parts if len(part) <= _LETTERS_MAX for letter in part}
+    return any(word in parts or word in letters for word in words)
+
+
+_LETTERS_MAX = 2
+_TOP = ("y", "m", "num", "numerator", "main")
+_BOTTOM = ("x", "d", "den", "denom", "denominator")
 
 
 def _residual_variance(arms: list[cuped.CovariateArm], thetas: tuple[float, float], spent: float) -> float:

@@ -22,6 +22,8 @@ def family(name: str, inputs: Inputs) -> Any:
     p = inputs.array("p")
     rules = {
         "simes-hochberg": "hochberg",
+        "hommel": "hommel",
+        "sidak": "sidak",
         "hochberg": "hochberg",
         "fdr_by": "by",
         "by": "by",

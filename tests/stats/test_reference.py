@@ -51,7 +51,17 @@ def test_what_is_no_file_of_vectors_is_refused(tmp_path):
     assert run(tmp_path / "other.json").returncode == 2
 
 
+RATIO = {"n": 4, "sum_m": 20, "sumsq_m": 120, "sum_d": 10, "sumsq_d": 30, "sum_md": 58}
 FURTHER = [
+    Vector(
+        "ratio_metric_delta",
+        {"control": RATIO, "treatment": RATIO | {"sum_m": 24, "sumsq_m": 160, "sum_md": 66}},
+        {"est": 0.4},
+        1e-12,
+        "absolute",
+    ),
+    # All intersections tested by Simes, by hand.
+    Vector("adjust_hommel", {"p": [0.01, 0.02, 0.03, 0.04]}, [0.04, 0.04, 0.04, 0.04], 1e-12, "absolute"),
     Vector("armitage1969_peek_K5", {"K": 5, "z": 1.959963985}, 0.142, 0.001, "absolute"),
     Vector(
         "jt_obf_K5_inflation", {"K": 5, "alpha": 0.05, "beta": 0.2}, {"R": 1.028, "ASN0": 1.021}, 1e-3, "absolute"
