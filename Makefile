@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test faults check bench lock clean
+.PHONY: run test faults simulate-stats check bench bench-statistics lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 # Many rounds of killed processes, cut connections, full disks and overload, minutes long (docs/testing.md).
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m faults -s -v $(PYTEST_ARGS)
+
+# What docs/statistics.md promises, counted over simulated experiments in full, some minutes.
+simulate-stats: $(VENV)/.dev
+	@$(BIN)/python -m tests.stats.simulation $(SIMULATE_ARGS)
 
 # What .ci/run adds to the tests: lint, format, types, import rule.
 check: $(VENV)/.dev
@@ -42,10 +46,20 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-# Renews both lock files from pyproject.toml (needs uv).
+# 10,000 comparisons against gbstats 0.8.0, which has an environment of its own: it needs pandas and numpy 1.
+bench-statistics: $(VENV)/.dev .venv-gbstats/.made
+	@$(BIN)/python -m bench.statistics --gbstats .venv-gbstats/bin/python $(BENCH_ARGS)
+
+.venv-gbstats/.made: bench/gbstats.lock
+	@$(PYTHON) -m venv .venv-gbstats
+	@.venv-gbstats/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+# Renews the lock files from pyproject.toml (needs uv).
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra build pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra build --extra dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate bench/gbstats.in -o bench/gbstats.lock
 
 clean:
-	rm -rf $(VENV) .prooflog
+	rm -rf $(VENV) .venv-gbstats .prooflog

@@ -14,13 +14,14 @@ from app.database import connect
 from app.experiments import read_experiment
 from app.log_writer import Overloaded
 from app.problems import RETRY_AFTER_SECONDS, Problem
-from app.results import results_of
+from app.results import Asked, results_of
 from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at
 from projections.queries import queries
 from projections.results import live_position, read_live, read_past
+from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
 FRESHNESS_WAIT_SECONDS = 0.3
@@ -28,6 +29,7 @@ FRESHNESS_EVENTS_MAX = 20_000
 _POLL_SECONDS = 0.01
 REPLAYS_WAITING_MAX = 8
 SETTLED_AFTER_SECONDS = 2.0
+PLANNED_VISITORS_MAX = 10**12
 
 Connection = psycopg.AsyncConnection[Any]
 OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
@@ -63,6 +65,8 @@ async def find_results(
     as_of: str | None = None,
     goal: str | None = None,
     method: str = "always_valid",
+    planned_visitors: int | None = None,
+    guardrail_margin: float | None = None,
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
     archive: Path | None = None,
 ) -> Results:
@@ -71,8 +75,7 @@ async def find_results(
     `open_connection` lends one for short reads; a replay takes one of its own. `hint` wakes a
     projection worker of this process, if there is one. `archive` is the directory of what was archived.
     """
-    if method not in get_args(Method):
-        raise _bad_query("method", "is neither always_valid nor fixed")
+    asked = _asked(goal, method, planned_visitors, guardrail_margin)
     moment = None if as_of is None else await _settled(as_of)
     async with open_connection() as connection:
         if moment is None:
@@ -94,7 +97,20 @@ async def find_results(
         raise _bad_query("goal", "names no goal of this experiment")
     async with open_connection() as connection:
         time = await received_at(connection, project_id, snapshot.position)
-    return results_of(snapshot, time, lag, goal=goal, method=cast("Method", method))
+    return results_of(snapshot, time, lag, asked)
+
+
+def _asked(goal: str | None, method: str, planned_visitors: int | None, guardrail_margin: float | None) -> Asked:
+    if method not in get_args(Method):
+        raise _bad_query("method", "is none of always_valid, group_sequential and fixed")
+    if planned_visitors is not None and not 0 < planned_visitors <= PLANNED_VISITORS_MAX:
+        raise _bad_query("plannedVisitors", f"must lie between 1 and {PLANNED_VISITORS_MAX:,}")
+    if method == "group_sequential" and planned_visitors is None:
+        raise _bad_query("plannedVisitors", "is what group_sequential needs: the horizon stated before the start")
+    margin = GUARDRAIL_MARGIN if guardrail_margin is None else guardrail_margin
+    if not 0.0 <= margin < 1.0:
+        raise _bad_query("guardrailMargin", "must be a share of the control's mean, at least 0 and below 1")
+    return Asked(goal, cast("Method", method), planned_visitors, margin)
 
 
 async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:

@@ -6,7 +6,10 @@ from uuid import UUID
 
 import msgspec
 
-Method = Literal["always_valid", "fixed"]
+from stats.sample_ratio import CHI_SQUARE_ALPHA, E_VALUE_ALPHA
+
+Method = Literal["always_valid", "group_sequential", "fixed"]
+Action = Literal["ship", "do_not_ship", "keep_running", "unhealthy"]
 
 
 class _Wire(msgspec.Struct, frozen=True, rename="camel"):
@@ -40,7 +43,11 @@ class VariantResult(_Wire, frozen=True):
 
 
 class SampleRatioResult(_Wire, frozen=True):
-    """Whether visitors arrived in the proportions that the weights promise."""
+    """Whether visitors arrived in the proportions that the weights promise.
+
+    Each span of one allocation against its own weights. Not healthy once the e-value, which may be looked
+    at any time, reaches 1 / `alpha`, or the p-value of one look is below `p_alpha`.
+    """
 
     healthy: bool | None
     p_value: float | None
@@ -48,6 +55,9 @@ class SampleRatioResult(_Wire, frozen=True):
     expected: list[float]
     observed: list[int]
     reason: str | None = None
+    method: str = "Dirichlet-multinomial e-value; chi-square"
+    alpha: float = E_VALUE_ALPHA
+    p_alpha: float = CHI_SQUARE_ALPHA
 
 
 class Value(_Wire, frozen=True):
@@ -85,7 +95,8 @@ class Interval(_Wire, frozen=True):
 class AlwaysValidResult(_Wire, frozen=True):
     """A p-value and limits of the absolute difference that hold however often they are looked at.
 
-    `relative` are the limits of the lift that belong to them.
+    `relative` are the limits of the lift that belong to them. Group sequential ones hold until the horizon
+    that was asked for, and are narrower.
     """
 
     p_value: float | None
@@ -93,18 +104,29 @@ class AlwaysValidResult(_Wire, frozen=True):
     high: float | None
     relative: Interval
     reason: str | None = None
+    method: str | None = None
+    alpha: float | None = None
 
 
 class BayesResult(_Wire, frozen=True):
-    """The chance that the variant is better, and what choosing it is expected to lose."""
+    """The chance that the variant is better, and what choosing it is expected to lose, as a log ratio.
+
+    A second view under the prior stated. It does not protect against looking often.
+    """
 
     chance_to_beat: float | None
     expected_loss: float | None
     reason: str | None = None
+    prior: str | None = None
 
 
 class ComparisonResult(_Wire, frozen=True):
-    """One variant against the control."""
+    """One variant against the control; `absolute`, `relative` and `pValue` are those of one planned look.
+
+    `verdict` follows the `regime` asked for. `alpha` is the error of this goal's comparisons together, and
+    `correction` says how it is kept where there are several. `qValue` is the false discovery rate among the
+    secondary goals.
+    """
 
     variant_id: UUID
     control_id: UUID
@@ -118,16 +140,34 @@ class ComparisonResult(_Wire, frozen=True):
     method: str | None
     alpha: float
     regime: Method
+    correction: str | None = None
+    group_sequential: AlwaysValidResult | None = None
+    q_value: float | None = None
+
+
+class DecisionResult(_Wire, frozen=True):
+    """What to do, in a word and a sentence, and what that rests on.
+
+    `daysLeft` is about how many more days the difference seen would need to become a verdict, if it is true.
+    """
+
+    action: Action
+    sentence: str
+    reasons: list[str]
+    variant_id: UUID | None = None
+    days_left: int | None = None
 
 
 class GoalResult(_Wire, frozen=True):
-    """One goal of the experiment."""
+    """One goal of the experiment; `margin` is the relative loss that a guardrail may have."""
 
     name: str
     role: str
     kind: str
     variants: list[GoalVariant]
     comparisons: list[ComparisonResult]
+    decision: DecisionResult | None = None
+    margin: float | None = None
 
 
 class Unattributed(_Wire, frozen=True):
@@ -141,7 +181,8 @@ class Unattributed(_Wire, frozen=True):
 class Results(_Wire, frozen=True):
     """The results of one experiment at one position of the log.
 
-    `epochs` counts the spans of one allocation; comparisons pool them, the sample ratio does not.
+    `epochs` counts the spans of one allocation. Where the weights changed, variants are compared within
+    each span and the spans combined, never pooled.
     """
 
     experiment_id: UUID
@@ -155,3 +196,4 @@ class Results(_Wire, frozen=True):
     sample_ratio: SampleRatioResult
     goals: list[GoalResult]
     unattributed: list[Unattributed]
+    decision: DecisionResult | None = None

@@ -1,233 +1,245 @@
-"""One treatment against its control: estimate, intervals, p-values, second view and verdict."""
+"""Treatments against their control: estimates, limits, p-values, second view and verdict, many at once."""
 
-from math import inf, isfinite
+from math import inf
 from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
-from stats import evidence as evidence_of
+from stats import limits as limits_of
 from stats import posterior
-from stats.evidence import Evidence
-from stats.not_enough_data import NotEnoughData
-from stats.tally import Tally
-
-__all__ = [
-    "AlwaysValid",
-    "Bayes",
-    "Comparison",
-    "Interval",
-    "Kind",
-    "NotEnoughData",
-    "Regime",
-    "Verdict",
-    "compare",
-]
+from stats.arms import Arms
+from stats.limits import AllLimits, Family, Limits
+from stats.moments import Moments, of_means
+from stats.saddle_point import Floats, Mask
+from stats.terms import DEFAULT_TERMS, Terms
 
 Kind: TypeAlias = Literal["conversion", "count", "value"]
-Regime: TypeAlias = Literal["always_valid", "fixed"]
-Verdict: TypeAlias = Literal["better", "worse", "inconclusive"]
 
-ALPHA_MIN = 1e-15
-PLANNED_N = 5_000.0
-PRIOR_LOG_RATIO_SD = 0.05
+BETTER, WORSE, INCONCLUSIVE, IMPOSSIBLE = 1, -1, 0, 2
 
-# A p-value is never reported as 0: below this it is this.
-_SMALLEST_P = 2.2250738585072014e-308
 # An approximation by normal laws holds once the rarer outcome is expected this often in either arm.
-_EXPECTED_MIN = 10.0
-_VISITORS_MIN = 100.0
+EXPECTED_MIN = 10.0
+VISITORS_MIN = 100.0
 # Up to here a float counts without a gap.
 _VISITORS_MAX = 2.0**53
+# Below this the correction of one half of a converter is made (Anscombe 1956): no logarithm of 0.
+_CORRECTED_BELOW = 10.0
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """An estimate with its limits; None is unbounded."""
+class Comparisons(msgspec.Struct, frozen=True):
+    """Treatments (..., k) against one control (..., 1) each; every array broadcasts to (..., k).
 
-    estimate: float
-    low: float | None
-    high: float | None
-
-
-class AlwaysValid(msgspec.Struct, frozen=True):
-    """A p-value and limits of the absolute difference that hold at every look, with the same for the lift."""
-
-    p_value: float
-    low: float
-    high: float
-    relative: Interval | NotEnoughData
-
-
-class Bayes(msgspec.Struct, frozen=True):
-    """The chance that the treatment's mean is higher, and the expected loss of choosing it.
-
-    The loss is in units of the log ratio: near 0, a fraction of the control's mean.
+    `lift` is treatment / control - 1, nan where the control's mean is not above 0. `limits` holds each
+    regime's; nan and inf stand where a number does not exist: `impossible` says for which comparisons none
+    does, `too_early` for which no monitored regime speaks yet, `past_horizon` for which the group
+    sequential one does no more. `bayes` is (chance to beat, expected loss in units of the log ratio).
     """
 
-    chance_to_beat: float
-    expected_loss: float
+    kind: Kind
+    terms: Terms
+    control: Arms
+    treatment: Arms
+    control_mean: Floats
+    treatment_mean: Floats
+    difference: Floats
+    lift: Floats
+    family: Family
+    limits: AllLimits
+    bayes: tuple[Floats, Floats]
+    impossible: Mask
+    too_early: Mask
+    past_horizon: Mask
+    stratified: bool = False
+
+    @property
+    def deciding(self) -> Limits:
+        """Give the limits of the regime that gives the verdict."""
+        if self.terms.regime == "fixed":
+            return self.limits.fixed
+        if self.terms.regime == "group_sequential" and self.limits.group_sequential is not None:
+            return self.limits.group_sequential
+        return self.limits.always_valid
+
+    @property
+    def silent(self) -> Mask:
+        """Say where the deciding regime does not speak."""
+        if self.terms.regime == "fixed":
+            return self.impossible
+        bounded = np.isfinite(self.deciding.low) & np.isfinite(self.deciding.high)
+        unspoken = self.impossible | self.too_early | ~bounded
+        return unspoken | self.past_horizon if self.terms.regime == "group_sequential" else unspoken
+
+    @property
+    @np.errstate(all="ignore")
+    def verdicts(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+        """Give BETTER, WORSE, INCONCLUSIVE or IMPOSSIBLE by the deciding limits of the difference."""
+        spoken = ~self.silent
+        better, worse = spoken & (self.deciding.low > 0.0), spoken & (self.deciding.high < 0.0)
+        verdict = better.astype(np.int8) - worse.astype(np.int8)
+        return np.where(self.impossible, np.int8(IMPOSSIBLE), verdict)
 
 
-class Comparison(msgspec.Struct, frozen=True):
-    """Treatment against control; `absolute`, `relative` and `p_value` hold for one look, planned before.
-
-    `verdict` and `reason` follow `regime`; `relative` is treatment / control - 1.
-    """
-
-    absolute: Interval
-    relative: Interval | NotEnoughData
-    p_value: float
-    always_valid: AlwaysValid | NotEnoughData
-    bayes: Bayes | NotEnoughData
-    verdict: Verdict
-    reason: str
-    method: str
-    alpha: float
-    regime: Regime
-    planned_n: float
-
-
-def compare(
-    control: Tally,
-    treatment: Tally,
-    *,
+def compare_arms(
+    control: Arms,
+    treatment: Arms,
     kind: Kind,
-    alpha: float = 0.05,
-    method: Regime = "always_valid",
-    planned_n: float = PLANNED_N,
-    prior_log_ratio_sd: float = PRIOR_LOG_RATIO_SD,
-) -> Comparison | NotEnoughData:
-    """Compare two arms so that difference, ratio and p-value never disagree about the sign.
+    terms: Terms = DEFAULT_TERMS,
+    *,
+    alpha: Floats | float | None = None,
+    info: Floats | float | None = None,
+    least_lift: Floats | float | None = None,
+) -> Comparisons:
+    """Compare k treatments (..., k) with a control (..., 1) so that difference, ratio and p-value agree.
 
-    `alpha` is two-sided; `planned_n` is the visitors of both arms at which the always-valid interval is
-    narrowest, it holds at any; the prior of the log ratio is normal about 0. Raises ValueError for an
-    `alpha` outside [1e-15, 1) and a `planned_n` or a prior that is not positive.
+    The treatments on the last axis are a family: p-values and limits are theirs together. `alpha` (...)
+    replaces that of the terms where goals have a share of it. `info` (...), visitors over those of a horizon
+    stated before the start, adds the group sequential regime. `least_lift` (..., 1) replaces the kind's smallest
+    possible lift. Raises ValueError for that regime without `info`.
     """
-    if not (ALPHA_MIN <= alpha < 1.0 and 0.0 < planned_n < inf and 0.0 < prior_log_ratio_sd < inf):
-        raise ValueError(f"no test has {alpha=}, {planned_n=}, {prior_log_ratio_sd=}")
-    impossible = _why_impossible(control, treatment, kind)
-    if impossible:
-        return NotEnoughData(impossible)
+    level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
+    family = Family.of(control.n, treatment.n, level)
     if kind == "conversion":
-        evidence = evidence_of.of_proportions(control, treatment, alpha, planned_n)
+        limits = limits_of.of_rates(control, treatment, family, terms, progress)
+        bayes = _second_view(*_log_ratio_of_rates(control, treatment), terms)
+        means = control.mean, treatment.mean
     else:
-        least = -1.0 if kind == "count" else -inf
-        evidence = evidence_of.of_means(control, treatment, alpha, planned_n, least_lift=least)
-    low, high = (float(limit[0]) for limit in (evidence.difference_low, evidence.difference_high))
-    always_valid = _always_valid(control, treatment, kind, evidence)
-    verdict, reason = _verdict(low, high, always_valid, method, alpha)
-    return Comparison(
-        absolute=Interval(evidence.difference, low, high),
-        relative=_relative(control, treatment, evidence, 0),
-        p_value=max(evidence.p_value, _SMALLEST_P),
-        always_valid=always_valid,
-        bayes=_bayes(evidence, prior_log_ratio_sd),
-        verdict=verdict,
-        reason=reason,
-        method=evidence.method,
-        alpha=alpha,
-        regime=method,
-        planned_n=planned_n,
+        moments = of_means(control, treatment)
+        least = _least_lift(kind) if least_lift is None else least_lift
+        limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
+        bayes = _second_view(*_log_ratio_of_moments(moments), terms)
+        means = moments.mean0, moments.mean1
+    return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
+
+
+def compare_moments(
+    moments: Moments,
+    control: Arms,
+    treatment: Arms,
+    kind: Kind,
+    terms: Terms = DEFAULT_TERMS,
+    *,
+    alpha: Floats | float | None = None,
+    info: Floats | float | None = None,
+    least_lift: Floats | float | None = None,
+) -> Comparisons:
+    """Compare means that were adjusted, combined or divided: CUPED, epochs, ratio metrics, quantiles.
+
+    `control` and `treatment` are the arms' plain tallies, which say when it is too early to speak; the rest
+    is as for `compare_arms`.
+    """
+    level, progress = terms.alpha if alpha is None else alpha, _progress(info, terms)
+    family = Family.of(control.n, treatment.n, level)
+    least = _least_lift(kind) if least_lift is None else least_lift
+    limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
+    bayes = _second_view(*_log_ratio_of_moments(moments), terms)
+    usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
+    means = moments.mean0, moments.mean1
+    found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
+    return msgspec.structs.replace(found, stratified=True, impossible=found.impossible | ~usable)
+
+
+@np.errstate(all="ignore")
+def _assembled(
+    control: Arms,
+    treatment: Arms,
+    kind: Kind,
+    terms: Terms,
+    means: tuple[Floats, Floats],
+    family: Family,
+    limits: AllLimits,
+    bayes: tuple[Floats, Floats],
+    info: Floats | None,
+) -> Comparisons:
+    control_mean, treatment_mean = means
+    difference = treatment_mean - control_mean
+    impossible = _impossible(control, treatment, kind)
+    past = np.zeros(impossible.shape, dtype=np.bool_)
+    if info is not None:
+        past = past | (info > 1.0)
+    return Comparisons(
+        kind=kind,
+        terms=terms,
+        control=control,
+        treatment=treatment,
+        control_mean=control_mean,
+        treatment_mean=treatment_mean,
+        difference=difference,
+        lift=np.where(control_mean > 0.0, difference / control_mean, np.nan),
+        family=family,
+        limits=limits,
+        bayes=bayes,
+        impossible=impossible,
+        too_early=_too_early(control, treatment, kind),
+        past_horizon=past,
     )
 
 
-def _why_impossible(control: Tally, treatment: Tally, kind: Kind) -> str | None:
-    reasons = (_why_no_arm("control", control, kind), _why_no_arm("treatment", treatment, kind))
-    if any(reasons):
-        return reasons[0] or reasons[1]
+def _least_lift(kind: Kind) -> float:
+    return -inf if kind == "value" else -1.0
+
+
+def _progress(info: Floats | float | None, terms: Terms) -> Floats | None:
+    if info is None:
+        if terms.regime == "group_sequential":
+            raise ValueError("no test is group sequential without a horizon")
+        return None
+    return np.asarray(info, dtype=np.float64)[..., None]
+
+
+@np.errstate(all="ignore")
+def _impossible(control: Arms, treatment: Arms, kind: Kind) -> Mask:
+    usable = _usable(control, kind) & _usable(treatment, kind)
     if kind == "conversion":
         converters = control.sum + treatment.sum
-        if converters == 0.0:
-            return "Nobody has converted in either arm yet."
-        if converters == control.n + treatment.n:
-            return "Everybody has converted in both arms, so the rates cannot be told apart."
-    elif not control.m2 / control.n / control.n + treatment.m2 / treatment.n / treatment.n > 0.0:
-        return "Within each arm every visitor has the same value, so chance cannot be measured."
-    return None
+        usable = usable & (converters > 0.0) & (converters < control.n + treatment.n)
+    else:
+        usable = usable & (control.m2 / control.n / control.n + treatment.m2 / treatment.n / treatment.n > 0.0)
+    return np.asarray(~usable)
 
 
-def _why_no_arm(name: str, arm: Tally, kind: Kind) -> str | None:
-    if not (arm.n <= _VISITORS_MAX and isfinite(arm.sum) and 0.0 <= arm.m2 < inf):
-        return f"The tally of the {name} is beyond what can be computed with."
-    fewest = 1.0 if kind == "conversion" else 2.0
-    if arm.n < fewest:
-        return f"The {name} has too few visitors ({arm.n:.0f}); a comparison needs at least {fewest:.0f}."
-    if kind == "conversion" and not 0.0 <= arm.sum <= arm.n:
-        return f"The {name} has {arm.sum:.0f} converters among {arm.n:.0f} visitors, which is no rate."
-    return None
+def _usable(arm: Arms, kind: Kind) -> Mask:
+    possible = (arm.n <= _VISITORS_MAX) & np.isfinite(arm.sum) & (arm.m2 >= 0.0) & (arm.m2 < inf)
+    if kind == "conversion":
+        return np.asarray(possible & (arm.n >= 1.0) & (arm.sum >= 0.0) & (arm.sum <= arm.n))
+    return np.asarray(possible & (arm.n >= 2.0))  # noqa: PLR2004
 
 
-def _why_too_early(control: Tally, treatment: Tally, kind: Kind) -> str | None:
-    """Say why no always-valid verdict is given yet, judged without looking at the difference."""
-    smaller = min(control.n, treatment.n)
+@np.errstate(all="ignore")
+def _too_early(control: Arms, treatment: Arms, kind: Kind) -> Mask:
+    """Say where no monitored verdict is given yet, judged without looking at the difference."""
+    smaller = np.minimum(control.n, treatment.n)
     if kind != "conversion":
-        if smaller >= _VISITORS_MIN:
-            return None
-        return f"The smaller arm has {smaller:.0f} visitors; an always-valid verdict needs {_VISITORS_MIN:.0f}."
+        return np.asarray(smaller < VISITORS_MIN)
+    return np.asarray(rarer_outcomes(control, treatment) < EXPECTED_MIN)
+
+
+@np.errstate(all="ignore")
+def rarer_outcomes(control: Arms, treatment: Arms) -> Floats:
+    """Give how many conversions, or visitors without one, the smaller arm expects at the common rate."""
     total, converters = control.n + treatment.n, control.sum + treatment.sum
-    expected = smaller * (min(converters, total - converters) / total)
-    if expected >= _EXPECTED_MIN:
-        return None
-    outcome = "conversions" if converters <= total - converters else "visitors without a conversion"
-    return (
-        f"At the common rate the smaller arm expects {expected:.1f} {outcome};"
-        f" an always-valid verdict needs {_EXPECTED_MIN:.0f}."
-    )
+    expected: Floats = np.minimum(control.n, treatment.n) * (np.minimum(converters, total - converters) / total)
+    return expected
 
 
-def _always_valid(control: Tally, treatment: Tally, kind: Kind, evidence: Evidence) -> AlwaysValid | NotEnoughData:
-    too_early = _why_too_early(control, treatment, kind)
-    if too_early:
-        return NotEnoughData(too_early)
-    low, high = float(evidence.difference_low[1]), float(evidence.difference_high[1])
-    if not (isfinite(low) and isfinite(high)):
-        return NotEnoughData("There are too few visitors yet for the number of visitors planned.")
-    return AlwaysValid(
-        p_value=max(evidence.p_value_always_valid, _SMALLEST_P),
-        low=low,
-        high=high,
-        relative=_relative(control, treatment, evidence, 1),
-    )
+def _second_view(log_ratio: Floats, variance: Floats, terms: Terms) -> tuple[Floats, Floats]:
+    known = np.isfinite(log_ratio) & np.isfinite(variance) & (variance > 0.0)
+    usable = np.where(known, log_ratio, 0.0), np.where(known, variance, 1.0)
+    chance, loss = posterior.log_ratio_posterior(*usable, terms.prior_log_ratio_sd)
+    return np.where(known, chance, np.nan), np.where(known, loss, np.nan)
 
 
-def _relative(
-    control: Tally, treatment: Tally, evidence: Evidence, which: Literal[0, 1]
-) -> Interval | NotEnoughData:
-    if control.mean <= 0.0:
-        return NotEnoughData("The mean of the control is not above zero, so a lift over it has no meaning.")
-    estimate = evidence.difference / control.mean
-    low, high = float(evidence.lift_low[which]), float(evidence.lift_high[which])
-    if not isfinite(estimate) or not (low < inf and high > -inf):
-        return NotEnoughData(
-            f"The means {control.mean:.6g} and {treatment.mean:.6g} are too far apart for a ratio."
-        )
-    return Interval(estimate, _bounded(low), _bounded(high))
+@np.errstate(all="ignore")
+def _log_ratio_of_rates(control: Arms, treatment: Arms) -> tuple[Floats, Floats]:
+    extra = np.where(np.minimum(control.sum, treatment.sum) < _CORRECTED_BELOW, 0.5, 0.0)
+    a0, a1, m0, m1 = control.sum + extra, treatment.sum + extra, control.n + 2.0 * extra, treatment.n + 2.0 * extra
+    estimate: Floats = np.log((a1 / m1) / (a0 / m0))
+    return estimate, (1.0 - a0 / m0) / a0 + (1.0 - a1 / m1) / a1
 
 
-def _bounded(limit: float) -> float | None:
-    return limit if isfinite(limit) else None
-
-
-def _bayes(evidence: Evidence, prior_sd: float) -> Bayes | NotEnoughData:
-    estimate, variance = evidence.log_ratio, evidence.log_ratio_variance
-    if not (isfinite(estimate) and isfinite(variance) and variance > 0.0):
-        return NotEnoughData("A mean is not above zero, so the ratio of the means has no logarithm.")
-    chance, loss = posterior.log_ratio_posterior(np.asarray(estimate), np.asarray(variance), prior_sd)
-    return Bayes(float(chance), float(loss))
-
-
-def _verdict(
-    low: float, high: float, always_valid: AlwaysValid | NotEnoughData, method: Regime, alpha: float
-) -> tuple[Verdict, str]:
-    """Judge by the interval of the regime asked for, and say so in a sentence."""
-    name = f"The {100.0 * (1.0 - alpha):.6g} % interval"
-    if method == "always_valid":
-        if isinstance(always_valid, NotEnoughData):
-            return "inconclusive", always_valid.reason
-        low, high = always_valid.low, always_valid.high
-        name = f"The always-valid {100.0 * (1.0 - alpha):.6g} % interval"
-    if low > 0.0:
-        return "better", f"{name} of the difference lies above zero."
-    if high < 0.0:
-        return "worse", f"{name} of the difference lies below zero."
-    return "inconclusive", f"{name} of the difference contains zero."
+@np.errstate(all="ignore")
+def _log_ratio_of_moments(moments: Moments) -> tuple[Floats, Floats]:
+    mean0, mean1 = moments.mean0, moments.mean1
+    variance = moments.v0 / mean0 / mean0 + moments.v1 / mean1 / mean1
+    variance = variance - 2.0 * moments.covariance / mean0 / mean1
+    return np.log(mean1 / mean0), np.where((mean0 > 0.0) & (mean1 > 0.0), variance, np.nan)

@@ -5,6 +5,9 @@ import numpy as np
 from stats.saddle_point import Floats, deviance, log_factorial_excess
 
 SMALL_CELL = 10.0
+FISHER_TABLES_MAX = 10_000_000
+# Tables that are equally likely but for rounding count as such.
+_TIES = 1e-7
 # Above its mean a cell below 10 has a standard deviation below 3.2: 64 steps reach 1e-16 of the tail.
 _TAIL_TERMS = np.arange(64.0)
 
@@ -25,6 +28,32 @@ def mid_p(s0: Floats, n0: Floats, s1: Floats, n1: Floats) -> Floats:
     steps = np.clip(np.nan_to_num(np.where(below[..., None], down, up)), 0.0, None)
     tail = _table_probability(x, row, column, total) * (0.5 + np.cumprod(steps, axis=-1).sum(axis=-1))
     result: Floats = np.clip(2.0 * np.minimum(tail, 1.0 - tail), 0.0, 1.0)
+    return result
+
+
+@np.errstate(all="ignore")
+def fisher(s0: Floats, n0: Floats, s1: Floats, n1: Floats) -> Floats:
+    """Give the two-sided p-value of Fisher's exact test: all tables no likelier than the one seen.
+
+    Scalars only, for at most `FISHER_TABLES_MAX` tables; raises ValueError beyond.
+    """
+    column, total = float(s0 + s1), float(n0 + n1)
+    first, last = max(0.0, column - float(n0)), min(float(n1), column)
+    if last - first > FISHER_TABLES_MAX:
+        raise ValueError(f"{last - first:.0f} tables are more than {FISHER_TABLES_MAX}")
+    x = np.arange(first, last + 1.0)
+    p = _table_probability(x, *(np.full_like(x, each) for each in (float(n1), column, total)))
+    seen = p[int(float(s1) - first)]
+    return np.asarray(min(1.0, float(p[p <= seen * (1.0 + _TIES)].sum())))
+
+
+@np.errstate(all="ignore")
+def binomial_log_probability(s: Floats, n: Floats, rate: Floats) -> Floats:
+    """Give the log chance of `s` converters among `n` at a rate inside (0, 1), 1 <= s <= n (Loader 2000)."""
+    rest = n - s
+    distance = deviance(s, n * rate) + np.where(rest > 0.0, deviance(rest, n * (1.0 - rate)), 0.0)
+    shape = log_factorial_excess(n) - log_factorial_excess(s) - log_factorial_excess(rest)
+    result: Floats = np.where(rest > 0.0, shape - distance, n * np.log(rate))
     return result
 
 

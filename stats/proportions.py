@@ -29,31 +29,67 @@ def score_z(s0: Floats, n0: Floats, s1: Floats, n1: Floats, *, unbiased: bool = 
 
 
 def difference_interval(
-    s0: Floats, n0: Floats, s1: Floats, n1: Floats, critical: Floats, *, unbiased: bool = True
+    s0: Floats,
+    n0: Floats,
+    s1: Floats,
+    n1: Floats,
+    critical: Floats,
+    critical_high: Floats | None = None,
+    *,
+    unbiased: bool = True,
 ) -> tuple[Floats, Floats]:
     """Give the limits of rate 1 minus rate 0 within which |score z| <= `critical`, inside [-1, 1].
 
-    Miettinen & Nurminen 1985; Mee 1984 without `unbiased`.
+    `critical_high` is that of the upper limit where it is another one. Miettinen & Nurminen 1985; Mee 1984
+    without `unbiased`.
     """
-    target = critical * critical * _variance_factor(n0 + n1, unbiased=unbiased)
+    target, target_high = _targets(critical, critical_high, n0 + n1, unbiased=unbiased)
     estimate = s1 / n1 - s0 / n0
-    low = estimate - _reach(s1, n1, n0 - s0, n0, target)
-    high = estimate + _reach(n1 - s1, n1, s0, n0, target)
-    return np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
+    # The upper limit is the lower one of the visitors who did not convert: both are found at once.
+    sides = _sides(target, target_high, (s1, n1 - s1), (n1, n1), (n0 - s0, s0), (n0, n0))
+    fall, rise = _reach(*sides)
+    return np.clip(estimate - fall, -1.0, 1.0), np.clip(estimate + rise, -1.0, 1.0)
 
 
 @np.errstate(all="ignore")
 def ratio_interval(
-    s0: Floats, n0: Floats, s1: Floats, n1: Floats, critical: Floats, *, unbiased: bool = True
+    s0: Floats,
+    n0: Floats,
+    s1: Floats,
+    n1: Floats,
+    critical: Floats,
+    critical_high: Floats | None = None,
+    *,
+    unbiased: bool = True,
 ) -> tuple[Floats, Floats]:
     """Give the limits of rate 1 over rate 0 within which |score z| <= `critical`; inf is unbounded.
 
-    Koopman 1984 with Miettinen & Nurminen's N / (N - 1); Koopman's own without `unbiased`.
+    `critical_high` is that of the upper limit where it is another one. Koopman 1984 with Miettinen &
+    Nurminen's N / (N - 1); Koopman's own without `unbiased`.
     """
-    target = critical * critical * _variance_factor(n0 + n1, unbiased=unbiased)
-    low = _ratio_low(s0, n0, s1, n1, target)
-    high: Floats = 1.0 / _ratio_low(s1, n1, s0, n0, target)
-    return low, high
+    target, target_high = _targets(critical, critical_high, n0 + n1, unbiased=unbiased)
+    # The upper limit is one over the lower one of the arms exchanged.
+    low, low_exchanged = _ratio_low(*_sides(target, target_high, (s0, s1), (n0, n1), (s1, s0), (n1, n0)))
+    return low, 1.0 / low_exchanged
+
+
+def _sides(target: Floats, target_high: Floats, *pairs: tuple[Floats, Floats]) -> list[Floats]:
+    """Put what gives the lower limit and what gives the upper one beside each other, the targets last."""
+    shape = np.broadcast_shapes(target.shape, target_high.shape, *(each.shape for pair in pairs for each in pair))
+    found = []
+    for pair in (*pairs, (target, target_high)):
+        both = np.empty((2, *shape))
+        both[0], both[1] = pair
+        found.append(both)
+    return found
+
+
+def _targets(
+    critical: Floats, critical_high: Floats | None, total: Floats, *, unbiased: bool
+) -> tuple[Floats, Floats]:
+    factor = _variance_factor(total, unbiased=unbiased)
+    low = critical * critical * factor
+    return low, low if critical_high is None else critical_high * critical_high * factor
 
 
 def _variance_factor(total: Floats, *, unbiased: bool) -> Floats:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _STIRLING_FROM = 16.0
@@ -25,22 +26,29 @@ def deviance(x: Floats, mean: Floats) -> Floats:
     square = np.where(near, v * v, 0.0)
     series = np.zeros_like(square)
     for j in range(_SERIES_TERMS, 0, -1):
-        series = (series + 1.0 / (2 * j + 1)) * square
-    close = v * (x - mean) + 2.0 * x * v * series
-    result: Floats = np.where(near, close, special.xlogy(x, x / mean) - x + mean)
-    return result
+        series += 1.0 / (2 * j + 1)
+        series *= square
+    close: Floats = v * (x - mean) + 2.0 * x * v * series
+    if near.all():
+        return close
+    return np.where(near, close, special.xlogy(x, x / mean) - x + mean)
 
 
 @np.errstate(all="ignore")
 def stirling_error(x: Floats) -> Floats:
     """Give ln gamma(x) - ((x - 1/2) ln x - x + ln(2 pi) / 2) for x > 0."""
     inverse = 1.0 / np.maximum(x, _STIRLING_FROM)
+    square = inverse * inverse
     series = np.zeros_like(inverse)
     for coefficient in reversed(_STIRLING):
-        series = series * inverse * inverse + coefficient
+        series *= square
+        series += coefficient
+    expanded: Floats = series * inverse
+    small = x < _STIRLING_FROM
+    if not small.any():
+        return expanded
     direct = special.gammaln(x) - ((x - 0.5) * np.log(x) - x + 0.5 * np.log(2.0 * np.pi))
-    result: Floats = np.where(x < _STIRLING_FROM, direct, series * inverse)
-    return result
+    return np.where(small, direct, expanded)
 
 
 @np.errstate(all="ignore")

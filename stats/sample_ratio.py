@@ -1,16 +1,17 @@
 """Whether visitors arrived in the arms in the planned proportions, at every look."""
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, inf, log
 
 import msgspec
 import numpy as np
 from scipy import special
 
 from stats.not_enough_data import NotEnoughData
-from stats.saddle_point import Floats, deviance, stirling_error
+from stats.saddle_point import Floats, Mask, deviance, stirling_error
+from stats.tails import SMALLEST_P
 
-__all__ = ["NotEnoughData", "SampleRatio", "sample_ratio", "sample_ratio_by_epoch"]
+__all__ = ["NotEnoughData", "SampleRatio", "Splits", "sample_ratio", "sample_ratio_by_epoch", "splits"]
 
 E_VALUE_ALPHA = 0.01
 CHI_SQUARE_ALPHA = 0.0005
@@ -19,7 +20,6 @@ CONCENTRATIONS = (1e2, 1e3, 1e4, 1e5)
 _EXPECTED_MIN = 5.0
 _ARMS_MIN = 2
 _LOG_LARGEST = 709.0
-_SMALLEST_P = 2.2250738585072014e-308
 
 
 class SampleRatio(msgspec.Struct, frozen=True):
@@ -37,6 +37,51 @@ class SampleRatio(msgspec.Struct, frozen=True):
     observed: tuple[int, ...]
 
 
+class Splits(msgspec.Struct, frozen=True):
+    """Many splits at once, each of shape (...): Pearson's statistic, its df, the e-value's logarithm.
+
+    `smallest_expected` is over the arms that take part; df 0 where fewer than two do or nobody came.
+    """
+
+    statistic: Floats
+    df: Floats
+    log_e: Floats
+    smallest_expected: Floats
+
+    @property
+    def p_value(self) -> Floats:
+        """Give the chi-square p-value, 1 where df is 0."""
+        p = special.chdtrc(np.maximum(self.df, 1.0), self.statistic)
+        return np.where(self.df > 0.0, np.maximum(p, SMALLEST_P), 1.0)
+
+    @property
+    def healthy(self) -> Mask:
+        """Say which splits neither the e-value (.01) nor the chi-square (.0005) finds wrong."""
+        improbable = (self.smallest_expected >= _EXPECTED_MIN) & (self.p_value < CHI_SQUARE_ALPHA)
+        return np.asarray(~improbable & (self.log_e < -log(E_VALUE_ALPHA)))
+
+
+@np.errstate(all="ignore")
+def splits(observed: Floats, weights: Floats, concentrations: Sequence[float] = CONCENTRATIONS) -> Splits:
+    """Test visitors `observed` (..., arms) against planned `weights`; arms of weight 0 take no part."""
+    # Arms first: numpy reduces a long axis over a short one faster than the other way round.
+    seen, weights = np.ascontiguousarray(np.moveaxis(observed, -1, 0)), np.moveaxis(weights, -1, 0)
+    weights = weights.reshape(weights.shape + (1,) * (seen.ndim - weights.ndim))
+    taking_part = weights > 0.0
+    shares = weights / weights.sum(axis=0)
+    counts = np.where(taking_part, seen, 0.0)
+    planned = counts.sum(axis=0) * shares
+    usable = taking_part & (planned > 0.0)
+    apart = counts - planned
+    statistic = np.where(usable, apart * apart / np.where(usable, planned, 1.0), 0.0).sum(axis=0)
+    return Splits(
+        statistic=statistic,
+        df=np.maximum(usable.sum(axis=0) - 1.0, 0.0),
+        log_e=_log_e_value(counts, shares, taking_part, concentrations),
+        smallest_expected=np.where(usable, planned, inf).min(axis=0),
+    )
+
+
 def sample_ratio(observed: Sequence[int], weights: Sequence[float]) -> SampleRatio | NotEnoughData:
     """Test visitors `observed` by arm against their planned `weights`; arms of weight 0 take no part.
 
@@ -45,7 +90,6 @@ def sample_ratio(observed: Sequence[int], weights: Sequence[float]) -> SampleRat
     return sample_ratio_by_epoch([(observed, weights)])
 
 
-@np.errstate(all="ignore")
 def sample_ratio_by_epoch(
     epochs: Sequence[tuple[Sequence[int], Sequence[float]]],
 ) -> SampleRatio | NotEnoughData:
@@ -55,61 +99,62 @@ def sample_ratio_by_epoch(
     multiply. Summing the counts first would let opposite deviations of two epochs cancel. Raises
     ValueError as `sample_ratio` does, and where the epochs have different numbers of arms.
     """
-    arms = len(epochs[0][0]) if epochs else 0
-    expected, seen = np.zeros(arms), [0] * arms
-    log_e, parts = 0.0, []
-    for observed, weights in epochs:
-        counts, shares = _validated(observed, weights, arms)
-        seen = [total + int(count) for total, count in zip(seen, observed, strict=True)]
-        taking_part = shares > 0.0
-        n = float(counts[taking_part].sum())
-        if taking_part.sum() < _ARMS_MIN or n == 0.0:
-            continue
-        planned = n * shares
-        expected += planned
-        log_e += _log_e_value(counts[taking_part], shares[taking_part])
-        parts.append(_chi_square(counts[taking_part], planned[taking_part]))
-    if not parts:
+    counts, weights = _validated(epochs)
+    found = splits(counts, weights) if len(epochs) else None
+    if found is None or not found.df.any():
         return NotEnoughData("No visitor has arrived while two arms or more had a weight.")
     # A chi-square of tiny epochs is no chi-square: it counts only where there is nothing better.
-    large = [part for part in parts if part[2] >= _EXPECTED_MIN]
-    statistic, df = (sum(part[i] for part in large or parts) for i in (0, 1))
-    p_value = max(float(special.chdtrc(df, statistic)), _SMALLEST_P)
-    improbable = bool(large) and p_value < CHI_SQUARE_ALPHA
+    compared = found.df > 0.0
+    large = compared & (found.smallest_expected >= _EXPECTED_MIN)
+    counted = large if large.any() else compared
+    statistic, df = float(found.statistic[counted].sum()), float(found.df[counted].sum())
+    log_e = float(found.log_e[compared].sum())
+    p_value = max(float(special.chdtrc(df, statistic)), SMALLEST_P)
+    improbable = bool(large.any()) and p_value < CHI_SQUARE_ALPHA
+    shares = weights[compared] / weights[compared].sum(axis=1, keepdims=True)
+    came = np.where(weights > 0.0, counts, 0.0)[compared].sum(axis=1, keepdims=True)
     return SampleRatio(
         healthy=not improbable and log_e < -log(E_VALUE_ALPHA),
         p_value=p_value,
         e_value=exp(min(log_e, _LOG_LARGEST)),
-        expected=tuple(float(x) for x in expected),
-        observed=tuple(seen),
+        expected=tuple(float(x) for x in (came * shares).sum(axis=0)),
+        observed=tuple(sum(int(x) for x in arm) for arm in zip(*(seen for seen, _ in epochs), strict=True)),
     )
 
 
-def _validated(observed: Sequence[int], weights: Sequence[float], arms: int) -> tuple[Floats, Floats]:
-    counts, shares = np.array(observed, dtype=np.float64), np.array(weights, dtype=np.float64)
-    if counts.shape != (arms,) or shares.shape != (arms,):
-        raise ValueError(f"{len(observed)} counts and {len(weights)} weights, where {arms} arms were expected")
-    whole = float(shares.sum())
-    if not (np.isfinite(counts).all() and np.isfinite(whole) and (counts >= 0).all() and (shares >= 0).all()):
-        raise ValueError(f"counts and weights must be finite and not negative: {observed}, {weights}")
-    return counts, shares / whole if whole > 0.0 else shares
+def _validated(epochs: Sequence[tuple[Sequence[int], Sequence[float]]]) -> tuple[Floats, Floats]:
+    arms = len(epochs[0][0]) if epochs else 0
+    if any(len(side) != arms for epoch in epochs for side in epoch):
+        raise ValueError(f"every epoch must have {arms} counts and {arms} weights")
+    counts, weights = (
+        np.array([epoch[i] for epoch in epochs], dtype=np.float64).reshape(len(epochs), arms) for i in (0, 1)
+    )
+    if not all(np.isfinite(each).all() and (each >= 0.0).all() for each in (counts, weights)):
+        raise ValueError(f"counts and weights must be finite and not negative: {epochs}")
+    # A sum of weights may leave the range of a float.
+    return counts, weights / np.maximum(weights.max(axis=1, initial=0.0, keepdims=True), np.finfo(np.float64).tiny)
 
 
-def _chi_square(counts: Floats, planned: Floats) -> tuple[float, int, float]:
-    """Give Pearson's statistic, its degrees of freedom and the smallest expected count."""
-    statistic = float(((counts - planned) ** 2 / planned).sum())
-    return statistic, len(counts) - 1, float(planned.min())
-
-
-def _log_e_value(counts: Floats, shares: Floats) -> float:
+def _log_e_value(
+    counts: Floats,
+    shares: Floats,
+    taking_part: Mask,
+    concentrations: Sequence[float],
+) -> Floats:
     """Give the log Bayes factor of a Dirichlet mixture of splits against the planned one.
 
     Lindon & Malek 2022, averaged over the concentrations: an e-value at every visitor count. Written in
     deviances and Stirling errors, it keeps its digits at 1e12 visitors.
     """
-    k = np.array(CONCENTRATIONS)[:, None]
-    prior, after, total = k * shares, k * shares + counts, k[:, 0] + counts.sum()
-    evidence = deviance(after, total[:, None] * shares) + 0.5 * np.log(prior / after)
-    evidence = evidence + stirling_error(after) - stirling_error(prior)
-    whole = 0.5 * np.log(k[:, 0] / total) + stirling_error(total) - stirling_error(k[:, 0])
-    return float(special.logsumexp(evidence.sum(axis=1) - whole) - np.log(len(CONCENTRATIONS)))
+    k = np.array(concentrations, dtype=np.float64).reshape((-1,) + (1,) * (counts.ndim - 1))
+    total = k + counts.sum(axis=0)
+    mixed = stirling_error(k) - stirling_error(total) - 0.5 * np.log(k / total)
+    for count, share, part in zip(counts, shares, taking_part, strict=True):
+        prior = k * np.where(part, share, 1.0)
+        after = prior + count
+        evidence = deviance(after, total * share) + 0.5 * np.log(prior / after)
+        evidence += stirling_error(after) - stirling_error(prior)
+        mixed += evidence if part.all() else np.where(part, evidence, 0.0)
+    top = mixed.max(axis=0)
+    log_e: Floats = np.log(np.exp(mixed - top).mean(axis=0)) + top
+    return log_e

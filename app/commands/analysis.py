@@ -26,18 +26,40 @@ from projections import generations
 from projections.catch_up import Progress
 from projections.generations import Difference, ProjectStatus
 from stats.not_enough_data import NotEnoughData
-from stats.power import minimum_detectable_lift, sample_size_proportions
+from stats.power import Regime, level_of_each, planned_lift, planned_size
+
+LOOKS = {
+    "fixed": "one planned look",
+    "always_valid": "any looks without end, at most",
+    "group_sequential": "any looks until these visitors",
+}
 
 
 @click.command()
 @click.argument("experiment_id", metavar="EXPERIMENT")
 @click.option("--as-of", help="An ISO time or a position of the log: what was known then.")
-@click.option("--method", type=click.Choice(["always_valid", "fixed"]), default="always_valid")
+@click.option("--method", type=click.Choice(["always_valid", "group_sequential", "fixed"]), default="always_valid")
+@click.option("--planned-visitors", type=click.IntRange(1), help="The horizon of group_sequential, all variants.")
+@click.option("--guardrail-margin", type=click.FloatRange(0, 1, max_open=True), help="Default 0.05.")
 @click.option("--json", "as_json", is_flag=True, help="The same JSON as over HTTP.")
 @click.pass_obj
-def results(settings: Settings, experiment_id: str, as_of: str | None, method: str, *, as_json: bool) -> None:
-    """Show the results of an experiment, now or as of any past moment."""
-    found = with_database(settings, _results_of(settings, parse_id(experiment_id), as_of, method))
+def results(
+    settings: Settings,
+    experiment_id: str,
+    as_of: str | None,
+    method: str,
+    planned_visitors: int | None,
+    guardrail_margin: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show the results of an experiment and what to do, now or as of any past moment."""
+    if method == "group_sequential" and planned_visitors is None:
+        raise click.UsageError("group_sequential needs --planned-visitors, as stated before the start")
+    asked = _results_of(
+        settings, parse_id(experiment_id), as_of, method, planned_visitors, guardrail_margin
+    )
+    found = with_database(settings, asked)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
@@ -205,7 +227,13 @@ def export(
 
 
 @click.command()
-@click.option("--baseline", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True)
+@click.option(
+    "--baseline",
+    type=click.FloatRange(0, min_open=True),
+    required=True,
+    help="The control's rate; mean with --sd.",
+)
+@click.option("--sd", type=click.FloatRange(0, min_open=True), help="Of a visitor's value: plans for a mean.")
 @click.option("--lift", type=float, help="Relative lift to find, 0.1 for +10 %.")
 @click.option("--visitors", type=click.IntRange(1), help="Visitors per variant: the smallest lift they can find.")
 @click.option("--per-day", type=click.FloatRange(0, min_open=True), help="Visitors a day: how long it takes.")
@@ -214,37 +242,53 @@ def export(
     "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True
 )
 @click.option("--power", "chance", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8)
+@click.option(
+    "--method",
+    type=click.Choice(["fixed", "always_valid", "group_sequential"]),
+    default="fixed",
+    show_default=True,
+)
 def power(
     baseline: float,
+    sd: float | None,
     lift: float | None,
     visitors: int | None,
     per_day: float | None,
     variants: int,
     alpha: float,
     chance: float,
+    method: Regime,
 ) -> None:
-    """Say how many visitors a lift of a conversion rate needs, or which lift visitors can find."""
+    """Say how many visitors a lift of a rate or a mean needs, or which lift visitors can find."""
     if (lift is None) == (visitors is None):
         raise click.UsageError("give either --lift or --visitors")
-    if visitors is not None:
-        found = minimum_detectable_lift(baseline, visitors, alpha, chance)
-        if isinstance(found, NotEnoughData):
-            raise click.ClickException(found.reason)
-        click.echo(f"{visitors} visitors per variant find a lift of {found:+.2%} or more")
-        needed: float = visitors
-    else:
-        try:
-            needed = math.ceil(sample_size_proportions(baseline, lift or 0.0, alpha, chance))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        click.echo(f"a lift of {lift:+.2%} on {baseline:.2%} needs {needed} visitors per variant")
-    click.echo(f"  (two-sided score test, one planned look, alpha {alpha:g}, power {chance:.0%})")
+    level = level_of_each(alpha, variants - 1, method)
+    try:
+        if visitors is not None:
+            found = planned_lift(baseline, sd, visitors, level, chance, method)
+            if isinstance(found, NotEnoughData):
+                raise click.ClickException(found.reason)
+            click.echo(f"{visitors} visitors per variant find a lift of {found:+.2%} or more")
+            needed = visitors
+        else:
+            needed = math.ceil(planned_size(baseline, sd, lift or 0.0, level, chance, method))
+            shown = f"{baseline:.2%}" if sd is None else f"{baseline:g}"
+            click.echo(f"a lift of {lift:+.2%} on {shown} needs {needed} visitors per variant")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    test = "score test" if sd is None else "t test"
+    click.echo(f"  (two-sided {test}, {LOOKS[method]}, alpha {alpha:g}, power {chance:.0%})")
     if per_day is not None:
         click.echo(f"  at {per_day:g} visitors a day: {math.ceil(needed * variants / per_day)} days")
 
 
 def _results_of(
-    settings: Settings, experiment_id: UUID, as_of: str | None, method: str
+    settings: Settings,
+    experiment_id: UUID,
+    as_of: str | None,
+    method: str,
+    planned_visitors: int | None = None,
+    guardrail_margin: float | None = None,
 ) -> "Callable[[Connection, str], asyncio.Future[Results]]":
     async def work(connection: Connection, url: str) -> Results:
         project_id = await owner_of(connection, experiment_id)
@@ -258,6 +302,8 @@ def _results_of(
             experiment_id,
             as_of=as_of,
             method=method,
+            planned_visitors=planned_visitors,
+            guardrail_margin=guardrail_margin,
             archive=settings.archive_dir,
         )
 
@@ -271,6 +317,10 @@ def _print_results(found: Results) -> None:
         click.echo(f"{found.lag.events} events are not counted yet")
     health = {True: "as planned", False: "NOT as planned: look into it before you decide", None: "unknown"}
     click.echo(f"split of visitors: {health[found.sample_ratio.healthy]}")
+    if found.decision is not None:
+        click.echo(found.decision.sentence)
+        for reason in found.decision.reasons:
+            click.echo(f"  {reason}")
     for goal in found.goals:
         _print_goal(found, goal)
     for row in found.unattributed:

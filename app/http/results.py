@@ -16,6 +16,9 @@ from app.projects import authenticate
 from app.results_shape import Results
 from app.services import Services
 
+PLANNED = "The horizon of group_sequential: visitors of all variants together, stated before the start."
+MARGIN = "The share of the control's mean that a guardrail may lose; 0.05 unless said."
+
 
 @get("/api/analytics/experiments/{experiment_id:str}/results", summary="Results", tags=["experiments"])
 async def results(
@@ -25,15 +28,30 @@ async def results(
     as_of: Annotated[str | None, QueryParameter(name="asOf")] = None,
     goal: FromQuery[str | None] = None,
     method: FromQuery[str] = "always_valid",
+    planned_visitors: Annotated[int | None, QueryParameter(name="plannedVisitors", description=PLANNED)] = None,
+    guardrail_margin: Annotated[float | None, QueryParameter(name="guardrailMargin", description=MARGIN)] = None,
 ) -> Response[bytes]:
-    """Visitors, conversions, lift and verdict per goal; with `asOf`, what was known at that moment.
+    """Visitors, conversions, lift, verdict and decision; with `asOf`, what was known at that moment.
 
-    `asOf` is an ISO time or a position of the project's log, `goal` the name of one goal, `method`
-    `always_valid` or `fixed`. The same position always gives the same digest.
+    `asOf` is an ISO time or a position of the project's log, `goal` the name of one goal. `method` gives
+    the verdict: `always_valid` (holds at every look), `group_sequential` (at every look until
+    `plannedVisitors`, of all variants together, stated before the start; narrower) or `fixed` (one look).
+    `guardrailMargin` is the share of the control's mean that a guardrail may lose, .05 unless said. Every
+    p-value and interval comes with its method, alpha and regime; a number that does not exist is null with
+    a reason. The same position always gives the same digest.
     """
     wanted = parse_experiment_id(experiment_id)
     project_id = await _project_of(request, services, wanted)
-    found = await find_results(services, project_id, wanted, as_of=as_of, goal=goal, method=method)
+    found = await find_results(
+        services,
+        project_id,
+        wanted,
+        as_of=as_of,
+        goal=goal,
+        method=method,
+        planned_visitors=planned_visitors,
+        guardrail_margin=guardrail_margin,
+    )
     return Response(
         msgspec.json.encode(found), media_type="application/json", headers={"Cache-Control": "no-store"}
     )
@@ -47,6 +65,8 @@ async def find_results(
     as_of: str | None = None,
     goal: str | None = None,
     method: str = "always_valid",
+    planned_visitors: int | None = None,
+    guardrail_margin: float | None = None,
 ) -> Results:
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none."""
     return await finding.find_results(
@@ -58,6 +78,8 @@ async def find_results(
         as_of=as_of,
         goal=goal,
         method=method,
+        planned_visitors=planned_visitors,
+        guardrail_margin=guardrail_margin,
         hint=services.worker.hint,
         archive=services.settings.archive_dir,
     )

@@ -231,7 +231,7 @@ async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClien
     [
         ("/experiments/{id}?asOf=yesterday", 400, "asOf is neither an ISO 8601 time nor a position"),
         ("/experiments/{id}?asOf=999999", 400, "asOf is beyond the end of the log"),
-        ("/experiments/{id}?method=%3Cb%3E", 400, "method is neither"),
+        ("/experiments/{id}?method=%3Cb%3E", 400, "method is none of"),
         ("/experiments/00000000-0000-4000-8000-000000000000", 404, "no experiment with that id"),
         ("/experiments/%3Cscript%3E", 404, "no experiment with that id"),
         ("/nowhere/%3Cscript%3E", 404, "the dashboard has no page /nowhere/<script>"),

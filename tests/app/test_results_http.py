@@ -378,3 +378,21 @@ async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject
     assert set(found) == {200, 503}
     assert found.count(200) >= 3
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
+
+
+async def test_a_horizon_and_a_margin_may_be_stated(project: HttpProject) -> None:
+    """`plannedVisitors` belongs to group_sequential, `guardrailMargin` is a share; nonsense is refused."""
+    experiment = await shop(project)
+    asked = {"method": "group_sequential", "plannedVisitors": 1000, "guardrailMargin": 0.1}
+    found = await project.results(experiment, **asked)
+    assert found["goals"][0]["comparisons"][0]["regime"] == "group_sequential"
+    assert found["goals"][0]["comparisons"][0]["groupSequential"]["reason"]
+    assert found["decision"]["action"] == "keep_running"
+    for query, path in (
+        ({"method": "group_sequential"}, "plannedVisitors"),
+        ({"plannedVisitors": 0}, "plannedVisitors"),
+        ({"guardrailMargin": 1}, "guardrailMargin"),
+        ({"guardrailMargin": "nan"}, "guardrailMargin"),
+    ):
+        answer = await project.ask_results(experiment, **query)
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, path)

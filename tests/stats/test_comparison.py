@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from stats.comparison import Comparison, Interval, NotEnoughData, compare
+from stats import single
+from stats.single import Comparison, Interval, NotEnoughData
 from stats.tally import Tally
+from stats.terms import Terms
+
+
+def compare(control, treatment, *, kind, method="always_valid", **terms):
+    """Compare under the terms that a test states."""
+    return single.compare(control, treatment, kind=kind, terms=Terms(regime=method, **terms))
 
 
 def rate(successes, n):

@@ -1,0 +1,221 @@
+"""Goals of an experiment: all compared in a few calls of the statistics, then put into the documented shape."""
+
+from math import inf
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from app.result_tallies import Tallies
+from app.results_shape import (
+    AlwaysValidResult,
+    BayesResult,
+    ComparisonResult,
+    GoalResult,
+    GoalVariant,
+    Interval,
+    Value,
+)
+from domain.experiment import Goal
+from projections.results import Snapshot
+from stats import decision, multiplicity
+from stats.arms import Arms
+from stats.comparison import Comparisons, Kind, compare_arms, compare_moments
+from stats.not_enough_data import NotEnoughData
+from stats.single import Comparison, Monitored, row_of
+from stats.single import Interval as FoundInterval
+from stats.strata import of_epochs
+from stats.terms import PRIOR_LOG_RATIO_SD, Terms
+
+SURPLUS = "More ids converted than visitors were exposed: the backend reports ids that the browser never did."
+PRIOR = f"log ratio normal about 0, standard deviation {PRIOR_LOG_RATIO_SD:g}"
+UNBOUNDED = "Unbounded: the control's mean may be zero."
+METHODS = {
+    "always_valid": "asymptotic confidence sequence",
+    "group_sequential": "O'Brien-Fleming spending over endless looks until the horizon",
+}
+
+
+class Compared(NamedTuple):
+    """A goal, its row in the comparisons of all goals of its kind, and its level."""
+
+    goal: Goal
+    found: Comparisons
+    row: int
+    alpha: float
+    surplus: dict[UUID, int]
+
+
+def compared(snapshot: Snapshot, tallies: Tallies, terms: Terms, info: float | None) -> list[Compared]:
+    """Every goal of the plan compared, in its order; primaries share the level of the terms equally."""
+    plan = snapshot.plan
+    control = next(i for i, variant in enumerate(plan.variants) if variant.is_control)
+    others = [i for i in range(len(plan.variants)) if i != control]
+    primaries = max(1, sum(goal.role == "primary" for goal in plan.goals))
+    rows: dict[str, Compared] = {}
+    for rates in (True, False):
+        goals = [goal for goal in plan.goals if (goal.kind == "conversion") == rates]
+        if not goals:
+            continue
+        alphas = [terms.alpha / primaries if goal.role == "primary" else terms.alpha for goal in goals]
+        pooled = tallies.arms(goals, by_span=False)
+        arms = _picked(pooled, [control]), _picked(pooled, others)
+        level = np.array(alphas)
+        kind: Kind = "conversion" if rates else "value"
+        least = np.array([[-inf if goal.kind == "value" else -1.0] for goal in goals])
+        if len(tallies.spans) > 1:
+            spans = tallies.arms(goals, by_span=True)
+            parts = _picked(spans, [control]), _picked(spans, others)
+            moments = of_epochs(*parts, proportions=rates)
+            found = compare_moments(moments, *arms, kind, terms, alpha=level, info=info, least_lift=least)
+        else:
+            found = compare_arms(*arms, kind, terms, alpha=level, info=info, least_lift=least)
+        for row, goal in enumerate(goals):
+            surplus = {id_: _surplus(tallies, goal, id_) for id_ in tallies.variants}
+            rows[goal.name] = Compared(goal, found, row, alphas[row], surplus)
+    return [rows[goal.name] for goal in plan.goals]
+
+
+def verdicts_of(compared: Compared) -> "np.ndarray[tuple[int, ...], np.dtype[np.int8]]":
+    """The verdict codes of a goal's variants; a surplus of ids is no verdict."""
+    verdicts = compared.found.verdicts[compared.row]
+    return np.full_like(verdicts, decision.UNPROVEN) if any(compared.surplus.values()) else verdicts
+
+
+def goal_results(snapshot: Snapshot, tallies: Tallies, goals: list[Compared]) -> list[GoalResult]:
+    """The goals in the documented shape, without their decisions."""
+    plan = snapshot.plan
+    control = next(variant.id for variant in plan.variants if variant.is_control)
+    others = [variant.id for variant in plan.variants if variant.id != control]
+    found = [
+        [_comparison(each, variant, control, column) for column, variant in enumerate(others)] for each in goals
+    ]
+    rates = _false_discovery_rates(goals, found)
+    return [
+        GoalResult(
+            name=each.goal.name,
+            role=each.goal.role,
+            kind=each.goal.kind,
+            variants=[_arm(tallies, each.goal, variant.id) for variant in plan.variants],
+            comparisons=[rates.get((i, column), row) for column, row in enumerate(found[i])],
+        )
+        for i, each in enumerate(goals)
+    ]
+
+
+def _picked(arms: Arms, columns: list[int]) -> Arms:
+    return Arms(arms.n[..., columns], arms.sum[..., columns], arms.m2[..., columns])
+
+
+def _surplus(tallies: Tallies, goal: Goal, variant: UUID) -> int:
+    return max(0, tallies.sums_of(goal.name, variant).converters - tallies.visitors_of(variant))
+
+
+def _arm(tallies: Tallies, goal: Goal, variant: UUID) -> GoalVariant:
+    sums, visitors = tallies.sums_of(goal.name, variant), tallies.visitors_of(variant)
+    surplus = max(0, sums.converters - visitors)
+    known = visitors > 0 and not surplus
+    value = None
+    if goal.kind == "value":
+        value = Value(float(sums.value), float(sums.value / visitors) if known else None)
+    return GoalVariant(
+        variant_id=variant,
+        visitors=visitors,
+        converters=sums.converters,
+        conversions=sums.conversions,
+        rate=sums.converters / visitors if known else None,
+        value=value,
+        surplus_converters=surplus,
+        reason=None if known else SURPLUS if surplus else "Nobody was exposed to this variant yet.",
+    )
+
+
+def _comparison(compared: Compared, variant: UUID, control: UUID, column: int) -> ComparisonResult:
+    terms, alpha = compared.found.terms, compared.alpha
+    found: Comparison | NotEnoughData
+    if compared.surplus[control] or compared.surplus[variant]:
+        found = NotEnoughData(SURPLUS)
+    else:
+        found = row_of(compared.found, (compared.row, column), alpha)
+    if isinstance(found, NotEnoughData):
+        nothing = Interval(None, None, None, found.reason)
+        return ComparisonResult(
+            variant_id=variant,
+            control_id=control,
+            absolute=nothing,
+            relative=nothing,
+            p_value=None,
+            always_valid=AlwaysValidResult(None, None, None, nothing, found.reason),
+            bayes=BayesResult(None, None, found.reason),
+            verdict="not_enough_data",
+            reason=found.reason,
+            method=None,
+            alpha=alpha,
+            regime=terms.regime,
+        )
+    until_horizon = found.group_sequential
+    return ComparisonResult(
+        variant_id=variant,
+        control_id=control,
+        absolute=Interval(found.absolute.estimate, found.absolute.low, found.absolute.high),
+        relative=_interval(found.relative),
+        p_value=found.p_value,
+        always_valid=_monitored(found.always_valid, "always_valid", alpha),
+        bayes=_bayes(found),
+        verdict=found.verdict,
+        reason=found.reason,
+        method=found.method,
+        alpha=alpha,
+        regime=found.regime,
+        correction=found.correction,
+        group_sequential=None if until_horizon is None else _monitored(until_horizon, "group_sequential", alpha),
+    )
+
+
+def _interval(found: FoundInterval | NotEnoughData) -> Interval:
+    if isinstance(found, NotEnoughData):
+        return Interval(None, None, None, found.reason)
+    unbounded = found.low is None or found.high is None
+    return Interval(found.estimate, found.low, found.high, UNBOUNDED if unbounded else None)
+
+
+def _monitored(valid: Monitored | NotEnoughData, regime: str, alpha: float) -> AlwaysValidResult:
+    method = METHODS[regime]
+    if isinstance(valid, NotEnoughData):
+        return AlwaysValidResult(None, None, None, _interval(valid), valid.reason)
+    return AlwaysValidResult(valid.p_value, valid.low, valid.high, _interval(valid.relative), None, method, alpha)
+
+
+def _bayes(found: Comparison) -> BayesResult:
+    if isinstance(found.bayes, NotEnoughData):
+        return BayesResult(None, None, found.bayes.reason)
+    return BayesResult(found.bayes.chance_to_beat, found.bayes.expected_loss, None, PRIOR)
+
+
+def _false_discovery_rates(
+    goals: list[Compared], found: list[list[ComparisonResult]]
+) -> dict[tuple[int, int], ComparisonResult]:
+    """Secondary goals' comparisons with their q-values (Benjamini & Hochberg) by (goal, column)."""
+    places = [
+        ((i, column), _deciding_p(row))
+        for i, each in enumerate(goals)
+        if each.goal.role == "secondary"
+        for column, row in enumerate(found[i])
+    ]
+    known = [(place, p) for place, p in places if p is not None]
+    if not known:
+        return {}
+    rates = multiplicity.adjust(np.array([p for _, p in known]), "bh")
+    return {
+        (i, column): msgspec.structs.replace(found[i][column], q_value=float(q))
+        for ((i, column), _), q in zip(known, rates, strict=True)
+    }
+
+
+def _deciding_p(row: ComparisonResult) -> float | None:
+    if row.regime == "fixed":
+        return row.p_value
+    if row.regime == "group_sequential":
+        return row.group_sequential.p_value if row.group_sequential else None
+    return row.always_valid.p_value
