@@ -82,22 +82,22 @@ async def find_results(
             hint({project_id})
             await _await_projections(connection, project_id)
         position = None if moment is None else await _position(connection, project_id, moment)
-        snapshot = await read_live(connection, project_id, experiment_id)
+        counted = await read_live(connection, project_id, experiment_id)
         lag = Lag(0, 0.0)
         if position is None:
-            lag = await _lag(connection, project_id, snapshot.position if snapshot else 0)
-        if snapshot is None and moment is None:
+            lag = await _lag(connection, project_id, counted.position if counted else 0)
+        if counted is None and moment is None:
             await _refuse_not_counted(connection, project_id, experiment_id)
-    if position is not None and (snapshot is None or snapshot.position != position):
+    if position is not None and (counted is None or counted.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
-            snapshot = await read_past(replaying, project_id, experiment_id, position, archive)
-    if snapshot is None:
+            counted = await read_past(replaying, project_id, experiment_id, position, archive)
+    if counted is None:
         raise refusals.ExperimentNotFound
-    if goal is not None and all(known.name != goal for known in snapshot.plan.goals):
+    if goal is not None and all(known.name != goal for known in counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
     async with open_connection() as connection:
-        time = await received_at(connection, project_id, snapshot.position)
-    return results_of(snapshot, time, lag, asked)
+        time = await received_at(connection, project_id, counted.position)
+    return results_of(counted, time, lag, asked)
 
 
 def _asked(goal: str | None, method: str, planned_visitors: int | None, guardrail_margin: float | None) -> Asked:

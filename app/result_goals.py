@@ -18,7 +18,7 @@ from app.results_shape import (
     Value,
 )
 from domain.experiment import Goal
-from projections.results import Snapshot
+from projections.results import Counted
 from stats import decision, multiplicity
 from stats.arms import Arms
 from stats.comparison import Comparisons, Kind, compare_arms, compare_moments
@@ -47,9 +47,9 @@ class Compared(NamedTuple):
     surplus: dict[UUID, int]
 
 
-def compared(snapshot: Snapshot, tallies: Tallies, terms: Terms, info: float | None) -> list[Compared]:
+def compared(counted: Counted, tallies: Tallies, terms: Terms, info: float | None) -> list[Compared]:
     """Every goal of the plan compared, in its order; primaries share the level of the terms equally."""
-    plan = snapshot.plan
+    plan = counted.plan
     control = next(i for i, variant in enumerate(plan.variants) if variant.is_control)
     others = [i for i in range(len(plan.variants)) if i != control]
     primaries = max(1, sum(goal.role == "primary" for goal in plan.goals))
@@ -83,9 +83,9 @@ def verdicts_of(compared: Compared) -> "np.ndarray[tuple[int, ...], np.dtype[np.
     return np.full_like(verdicts, decision.UNPROVEN) if any(compared.surplus.values()) else verdicts
 
 
-def goal_results(snapshot: Snapshot, tallies: Tallies, goals: list[Compared]) -> list[GoalResult]:
+def goal_results(counted: Counted, tallies: Tallies, goals: list[Compared]) -> list[GoalResult]:
     """The goals in the documented shape, without their decisions."""
-    plan = snapshot.plan
+    plan = counted.plan
     control = next(variant.id for variant in plan.variants if variant.is_control)
     others = [variant.id for variant in plan.variants if variant.id != control]
     found = [

@@ -1,4 +1,4 @@
-"""A snapshot's exact sums, put together once: by goal, variant and span of one allocation."""
+"""The exact sums of what is counted, put together once: by goal, variant and span of one allocation."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from uuid import UUID
 import numpy as np
 
 from domain.experiment import Experiment, Goal
-from projections.results import Snapshot
+from projections.results import Counted
 from stats.arms import Arms
 from stats.tally import Tally
 
@@ -38,21 +38,21 @@ class Tallies:
     Epochs whose weights promise the same split are one span: only a changed split may not be pooled.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        plan = snapshot.plan
+    def __init__(self, counted: Counted) -> None:
+        plan = counted.plan
         self.variants = [variant.id for variant in plan.variants]
-        self.weights_by_epoch = _weights_by_epoch(snapshot)
+        self.weights_by_epoch = _weights_by_epoch(counted)
         splits = [_split(self.weights_by_epoch[epoch]) for epoch in sorted(self.weights_by_epoch)]
         self.spans = sorted(set(splits), key=splits.index)
         span_of = {epoch: self.spans.index(_split(weights)) for epoch, weights in self.weights_by_epoch.items()}
         self.by_epoch: dict[tuple[int, UUID], int] = {}
         self.visitors: dict[tuple[UUID, int], int] = {}
-        for row in snapshot.visitors:
+        for row in counted.visitors:
             at = (row.variant_id, span_of[row.epoch])
             self.by_epoch[row.epoch, row.variant_id] = row.visitors
             self.visitors[at] = self.visitors.get(at, 0) + row.visitors
         self._sums: dict[tuple[str, UUID, int], Sums] = {}
-        for outcome in snapshot.outcomes:
+        for outcome in counted.outcomes:
             key = (outcome.goal, outcome.variant_id, span_of.get(outcome.epoch, 0))
             values = Fraction(outcome.value_sum), Fraction(outcome.value_squares)
             found = Sums(outcome.converters, outcome.conversions, *values)
@@ -106,9 +106,9 @@ def weights_of(plan: Experiment, epoch: int) -> Weights:
     return tuple(float(variant.weight) for variant in plan.variants)
 
 
-def _weights_by_epoch(snapshot: Snapshot) -> dict[int, Weights]:
-    epochs = {row.epoch for row in snapshot.visitors} | {row.epoch for row in snapshot.outcomes}
-    return {epoch: weights_of(snapshot.plan, epoch) for epoch in sorted(epochs)}
+def _weights_by_epoch(counted: Counted) -> dict[int, Weights]:
+    epochs = {row.epoch for row in counted.visitors} | {row.epoch for row in counted.outcomes}
+    return {epoch: weights_of(counted.plan, epoch) for epoch in sorted(epochs)}
 
 
 def _split(weights: Weights) -> Weights:

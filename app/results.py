@@ -22,13 +22,15 @@ from app.results_shape import (
 from domain.attribution import UnattributedReason
 from domain.experiment import Variant
 from projections.registry import PROJECTION_VERSION
-from projections.results import Snapshot
+from projections.results import Counted
 from stats.decision import GUARDRAIL_MARGIN
 from stats.not_enough_data import NotEnoughData
 from stats.sample_ratio import sample_ratio_by_epoch
 from stats.terms import Terms
 
 ALPHA = 0.05
+# Rises with every change after which the same tallies may give other numbers or words.
+STATISTICS_VERSION = 2
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -43,15 +45,15 @@ class Asked(msgspec.Struct, frozen=True):
     guardrail_margin: float = GUARDRAIL_MARGIN
 
 
-def results_of(snapshot: Snapshot, time: datetime | None, lag: Lag, asked: Asked | None = None) -> Results:
-    """Results of a snapshot, of one goal where it was asked for. The same snapshot gives the same bytes."""
+def results_of(counted: Counted, time: datetime | None, lag: Lag, asked: Asked | None = None) -> Results:
+    """Results of what is counted, of one goal where asked for. The same counts give the same bytes."""
     asked = asked or Asked()
-    plan, tallies = snapshot.plan, Tallies(snapshot)
+    plan, tallies = counted.plan, Tallies(counted)
     visitors = {variant.id: tallies.visitors_of(variant.id) for variant in plan.variants}
     info = sum(visitors.values()) / asked.planned_visitors if asked.planned_visitors else None
     ratio = _sample_ratio(tallies)
-    found = compared(snapshot, tallies, Terms(alpha=ALPHA, regime=asked.method), info)
-    goals = goal_results(snapshot, tallies, found)
+    found = compared(counted, tallies, Terms(alpha=ALPHA, regime=asked.method), info)
+    goals = goal_results(counted, tallies, found)
     pace = pace_of(plan, time, info)
     whole, each = decided(plan, found, goals, ratio, pace, asked.guardrail_margin)
     margins = [asked.guardrail_margin if goal.role == "guardrail" else None for goal in goals]
@@ -63,33 +65,34 @@ def results_of(snapshot: Snapshot, time: datetime | None, lag: Lag, asked: Asked
         experiment_id=plan.id,
         name=plan.name,
         status=plan.status,
-        as_of=AsOf(snapshot.position, time),
-        digest=digest_of(snapshot, asked),
+        as_of=AsOf(counted.position, time),
+        digest=digest_of(counted, asked),
         lag=lag,
-        variants=[_variant(snapshot, variant, visitors[variant.id]) for variant in plan.variants],
+        variants=[_variant(counted, variant, visitors[variant.id]) for variant in plan.variants],
         epochs=len(plan.epochs),
         sample_ratio=ratio,
         goals=[goal for goal in goals if asked.goal in {None, goal.name}],
         unattributed=[
             Unattributed(reason, events, UnattributedReason[reason.upper()].explanation)
-            for reason, events in snapshot.unattributed
+            for reason, events in counted.unattributed
         ],
         decision=whole,
     )
 
 
-def digest_of(snapshot: Snapshot, asked: Asked) -> str:
-    """A digest of everything that results follow from: position, plan, exact tallies and what was asked."""
+def digest_of(counted: Counted, asked: Asked) -> str:
+    """A digest of all that results follow from: position, plan, exact tallies, what was asked, how it is computed."""
     exact: dict[str, Any] = {
         "projectionVersion": PROJECTION_VERSION,
-        "position": snapshot.position,
-        "plan": msgspec.to_builtins(snapshot.plan),
+        "statisticsVersion": STATISTICS_VERSION,
+        "position": counted.position,
+        "plan": msgspec.to_builtins(counted.plan),
         "visitors": sorted(
             [str(row.variant_id), row.epoch, row.visitors, row.multiple_exposures]
-            for row in snapshot.visitors
+            for row in counted.visitors
             if row.visitors or row.multiple_exposures
         ),
-        "impressions": {str(variant): count for variant, count in snapshot.impressions.items() if count},
+        "impressions": {str(variant): count for variant, count in counted.impressions.items() if count},
         "outcomes": sorted(
             [
                 row.goal,
@@ -100,31 +103,28 @@ def digest_of(snapshot: Snapshot, asked: Asked) -> str:
                 _plain(row.value_sum),
                 _plain(row.value_squares),
             ]
-            for row in snapshot.outcomes
+            for row in counted.outcomes
             if row.converters
         ),
-        "unattributed": snapshot.unattributed,
+        "unattributed": counted.unattributed,
         "goal": asked.goal,
         "method": asked.method,
         "alpha": ALPHA,
+        "plannedVisitors": asked.planned_visitors,
+        "guardrailMargin": asked.guardrail_margin,
     }
-    # Only where they are asked for: earlier digests stay what they were.
-    if asked.planned_visitors is not None:
-        exact["plannedVisitors"] = asked.planned_visitors
-    if asked.guardrail_margin != GUARDRAIL_MARGIN:
-        exact["guardrailMargin"] = asked.guardrail_margin
     return "sha256:" + hashlib.sha256(msgspec.json.encode(exact, order="sorted")).hexdigest()
 
 
-def _variant(snapshot: Snapshot, variant: Variant, visitors: int) -> VariantResult:
-    rows = [row for row in snapshot.visitors if row.variant_id == variant.id]
+def _variant(counted: Counted, variant: Variant, visitors: int) -> VariantResult:
+    rows = [row for row in counted.visitors if row.variant_id == variant.id]
     return VariantResult(
         variant_id=variant.id,
         name=variant.name,
         is_control=variant.is_control,
         weight=variant.weight,
         visitors=visitors,
-        impressions=snapshot.impressions.get(variant.id, 0),
+        impressions=counted.impressions.get(variant.id, 0),
         multiple_exposures=sum(row.multiple_exposures for row in rows),
     )
 

@@ -15,8 +15,8 @@ from projections.generations import read_from_live
 from projections.snapshots import derive
 
 
-class Snapshot(NamedTuple):
-    """One experiment as of a position of its project's log."""
+class Counted(NamedTuple):
+    """What is counted of one experiment as of a position of its project's log."""
 
     position: int
     plan: Experiment
@@ -26,7 +26,7 @@ class Snapshot(NamedTuple):
     unattributed: list[tuple[str, int]]
 
 
-async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
+async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Counted | None:
     """The experiment at the live checkpoint, all of one moment; None when it is not known there."""
     return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id))
 
@@ -37,7 +37,7 @@ async def read_past(
     experiment_id: UUID,
     position: int,
     archive: Path | None = None,
-) -> Snapshot | None:
+) -> Counted | None:
     """The experiment as it was known at a position; takes a connection for itself."""
     await derive(connection, project_id, experiment_id, position, archive)
     return await _read(connection, project_id, experiment_id)
@@ -48,11 +48,11 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
     return await read_from_live(connection, lambda: checkpoint(connection, project_id))
 
 
-async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Snapshot | None:
+async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Counted | None:
     plan = await read_plan(connection, project_id, experiment_id)
     if plan is None:
         return None
-    return Snapshot(
+    return Counted(
         position=await checkpoint(connection, project_id),
         plan=plan,
         visitors=await read_visitors(connection, project_id, experiment_id),

@@ -1,4 +1,4 @@
-"""results_of: a snapshot in, the documented shape out, without a database."""
+"""results_of: counts in, the documented shape out, without a database."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from app.results_shape import Lag, Results
 from domain.experiment import Epoch, Experiment, Goal, Variant
 from projections.conversions import Outcomes
 from projections.exposures import Visitors
-from projections.results import Snapshot
+from projections.results import Counted
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 IDS = [uuid.UUID(int=n) for n in (1, 2, 3)]
@@ -24,7 +24,7 @@ VIEWS = Goal(name="views", event_type="view", kind="count")
 Counts = dict[int, list[tuple[int, int]]]
 
 
-def snapshot(epochs: Counts, *goals: Goal, weights: dict[int, list[float]] | None = None, **plan: Any) -> Snapshot:
+def counted(epochs: Counts, *goals: Goal, weights: dict[int, list[float]] | None = None, **plan: Any) -> Counted:
     """An experiment whose epochs have (visitors, converters) by variant; each converter spends 10."""
     arms = len(epochs[1])
     ids = IDS[:arms]
@@ -54,7 +54,7 @@ def snapshot(epochs: Counts, *goals: Goal, weights: dict[int, list[float]] | Non
         for number, counts in epochs.items()
         for id_, (_, converters) in zip(ids, counts, strict=True)
     ]
-    return Snapshot(7, experiment, visitors, {}, outcomes, [])
+    return Counted(7, experiment, visitors, {}, outcomes, [])
 
 
 def _values(goal: Goal, converters: int) -> tuple[Decimal, Decimal]:
@@ -62,8 +62,8 @@ def _values(goal: Goal, converters: int) -> tuple[Decimal, Decimal]:
     return converters * each, converters * each * each
 
 
-def found(taken: Snapshot, **asked: Any) -> Results:
-    """Results of a snapshot as of now."""
+def found(taken: Counted, **asked: Any) -> Results:
+    """Results of these counts as of now."""
     return results_of(taken, NOW, Lag(0, 0.0), Asked(**asked))
 
 
@@ -71,7 +71,7 @@ def test_weights_that_changed_make_up_no_lift() -> None:
     """90/10 at 5 %, then 50/50 at 10 %: pooled that is +35 %, each epoch in itself it is nothing."""
     epochs = {1: [(9000, 450), (1000, 50)], 2: [(5000, 500), (5000, 500)]}
 
-    results = found(snapshot(epochs, weights={1: [90, 10], 2: [50, 50]}), method="fixed")
+    results = found(counted(epochs, weights={1: [90, 10], 2: [50, 50]}), method="fixed")
 
     [comparison] = results.goals[0].comparisons
     assert comparison.absolute.estimate == pytest.approx(0.0, abs=1e-12)
@@ -87,15 +87,15 @@ def test_epochs_of_one_split_are_one() -> None:
     """Another share of traffic, or weights written otherwise, does not change how variants are compared."""
     epochs = {1: [(5000, 500), (5000, 560)], 2: [(5000, 500), (5000, 540)]}
 
-    apart = found(snapshot(epochs, weights={1: [1, 1], 2: [50, 50]}))
-    whole = found(snapshot({1: [(10_000, 1000), (10_000, 1100)]}))
+    apart = found(counted(epochs, weights={1: [1, 1], 2: [50, 50]}))
+    whole = found(counted({1: [(10_000, 1000), (10_000, 1100)]}))
 
     assert apart.goals == whole.goals
 
 
 def test_a_winner_is_shipped_in_a_plain_sentence() -> None:
     """A primary that improves and a guardrail within its margin: ship, and say which."""
-    results = found(snapshot({1: [(50_000, 5_000), (50_000, 5_800)]}, BUYS, SPENDS))
+    results = found(counted({1: [(50_000, 5_000), (50_000, 5_800)]}, BUYS, SPENDS))
 
     assert results.decision is not None
     assert (results.decision.action, results.decision.variant_id) == ("ship", IDS[1])
@@ -106,7 +106,7 @@ def test_a_winner_is_shipped_in_a_plain_sentence() -> None:
 
 def test_a_guardrail_that_may_be_worse_keeps_it_running() -> None:
     """Without room for any loss, a guardrail must be shown not to lose at all."""
-    taken = snapshot({1: [(5_000, 500), (5_000, 640)]}, BUYS, msgspec.structs.replace(VIEWS, role="guardrail"))
+    taken = counted({1: [(5_000, 500), (5_000, 640)]}, BUYS, msgspec.structs.replace(VIEWS, role="guardrail"))
     taken.outcomes[:] = [
         row if row.goal == "buys" else row._replace(value_sum=Decimal(500), value_squares=Decimal(500))
         for row in taken.outcomes
@@ -121,7 +121,7 @@ def test_a_guardrail_that_may_be_worse_keeps_it_running() -> None:
 
 def test_an_uneven_split_is_unhealthy() -> None:
     """No decision while visitors do not arrive as the weights promise."""
-    results = found(snapshot({1: [(10_000, 1_000), (9_000, 1_500)]}))
+    results = found(counted({1: [(10_000, 1_000), (9_000, 1_500)]}))
 
     assert results.decision is not None
     assert results.decision.action == "unhealthy"
@@ -130,7 +130,7 @@ def test_an_uneven_split_is_unhealthy() -> None:
 
 def test_more_converters_than_visitors_are_unhealthy() -> None:
     """Ids that the browser never reported leave no rate, no verdict and no decision."""
-    results = found(snapshot({1: [(100, 20), (100, 130)]}))
+    results = found(counted({1: [(100, 20), (100, 130)]}))
 
     assert results.decision is not None
     assert results.decision.action == "unhealthy"
@@ -139,7 +139,7 @@ def test_more_converters_than_visitors_are_unhealthy() -> None:
 
 def test_an_undecided_experiment_says_how_much_longer() -> None:
     """After five days, at the pace so far."""
-    results = found(snapshot({1: [(10_000, 1_000), (10_000, 1_080)]}))
+    results = found(counted({1: [(10_000, 1_000), (10_000, 1_080)]}))
 
     assert results.decision is not None
     assert results.decision.action == "keep_running"
@@ -149,7 +149,7 @@ def test_an_undecided_experiment_says_how_much_longer() -> None:
 
 def test_a_stated_horizon_gives_narrower_limits_until_it_is_passed() -> None:
     """The same tallies: undecided always-valid, better by the group sequential limits, nothing past them."""
-    taken = snapshot({1: [(10_000, 1_000), (10_000, 1_120)]})
+    taken = counted({1: [(10_000, 1_000), (10_000, 1_120)]})
 
     always = found(taken).goals[0].comparisons[0]
     until = found(taken, method="group_sequential", planned_visitors=22_000).goals[0].comparisons[0]
@@ -168,9 +168,9 @@ def test_several_variants_and_primaries_share_the_error() -> None:
     epochs = {1: [(10_000, 1_000), (10_000, 1_090), (10_000, 1_020)]}
     second = msgspec.structs.replace(BUYS, name="buys again")
 
-    results = found(snapshot(epochs, BUYS, second, VIEWS), method="fixed")
+    results = found(counted(epochs, BUYS, second, VIEWS), method="fixed")
 
-    alone = found(snapshot({1: epochs[1][:2]}), method="fixed").goals[0].comparisons[0]
+    alone = found(counted({1: epochs[1][:2]}), method="fixed").goals[0].comparisons[0]
     one = results.goals[0].comparisons[0]
     assert (alone.alpha, one.alpha, results.goals[2].comparisons[0].alpha) == (0.05, 0.025, 0.05)
     assert one.correction is not None
@@ -184,7 +184,7 @@ def test_several_variants_and_primaries_share_the_error() -> None:
 
 def test_the_digest_covers_what_was_asked() -> None:
     """A horizon and a margin change it; not stating them leaves it as it was before they could be stated."""
-    taken = snapshot({1: [(100, 10), (100, 12)]})
+    taken = counted({1: [(100, 10), (100, 12)]})
 
     digests = [
         found(taken).digest,

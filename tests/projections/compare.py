@@ -6,11 +6,11 @@ from fractions import Fraction
 from uuid import UUID
 
 from domain.experiment import Goal
-from projections.results import Snapshot
+from projections.results import Counted
 from tests.projections.oracle import Expected
 
 
-def assert_expected(found: Snapshot, expected: Expected, goals: Iterable[Goal], variants: Iterable[UUID]) -> None:
+def assert_expected(found: Counted, expected: Expected, goals: Iterable[Goal], variants: Iterable[UUID]) -> None:
     """Fail where a tally of one experiment is another number than the oracle's."""
     visitors = Counter({(row.variant_id, row.epoch): row.visitors for row in found.visitors if row.visitors})
     multiple = {

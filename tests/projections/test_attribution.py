@@ -8,7 +8,7 @@ import pytest
 from app.results import digest_of
 from projections.catch_up import catch_up, create_staging
 from projections.generations import live_schema
-from projections.results import Snapshot, read_live
+from projections.results import Counted, read_live
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
 EXPERIMENT = plan(window_hours=1)
@@ -31,7 +31,7 @@ def bought(visitor: str | None, minute: int, variant: uuid.UUID | None = None) -
 def counted(connection):
     """Write a log of the started experiment and count it: event by event, and at once in another project."""
 
-    async def count(*entries) -> Snapshot:
+    async def count(*entries) -> Counted:
         await create_staging(connection)
         schema = await live_schema(connection)
         found = []
@@ -129,12 +129,12 @@ async def test_an_exposure_that_arrives_settles_explicit_conversions(counted) ->
     assert dict(found.unattributed) == {"contradicts_exposure": 1}
 
 
-def converters(found: Snapshot) -> dict[uuid.UUID, int]:
+def converters(found: Counted) -> dict[uuid.UUID, int]:
     """Converters of the purchase goal by variant."""
     return {row.variant_id: row.converters for row in found.outcomes if row.goal == "purchase" and row.converters}
 
 
-def exposed(found: Snapshot) -> list[tuple[uuid.UUID, int, int]]:
+def exposed(found: Counted) -> list[tuple[uuid.UUID, int, int]]:
     """Visitors and multiple exposures by variant, where there are any."""
     rows = [(row.variant_id, row.visitors, row.multiple_exposures) for row in found.visitors]
     return [row for row in rows if any(row[1:])]

@@ -16,7 +16,7 @@ from domain.experiment import Goal
 from projections import results, steps
 from projections.catch_up import catch_up, create_staging, replay
 from projections.generations import catch_up_live, live_schema, rebuild
-from projections.results import Snapshot, read_live, read_past
+from projections.results import Counted, read_live, read_past
 from projections.snapshots import derive
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 from tests.projections.test_tallies import PLANS, logs
@@ -78,12 +78,12 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
             assert _digest(found) == _digest(wanted), (found, wanted)
 
 
-async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Snapshot | None:
+async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Counted | None:
     """What the connection's own tables say, which hide the live ones."""
     return await results._read(connection, project_id, experiment_id)  # noqa: SLF001
 
 
-def _digest(found: Snapshot | None) -> str | None:
+def _digest(found: Counted | None) -> str | None:
     return None if found is None else digest_of(found, None, "always_valid")
 
 
