@@ -241,31 +241,32 @@ async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: st
         columns = await (
             await connection.execute(queries("catch_up")["columns_compared"], {"table": table, "schema": schema})
         ).fetchall()
-        cursor = await connection.execute(
-            SQL(
-                "select count(*) from ("
-                " (select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts}"
-                "  except all"
-                "  select {columns} from {other}.{table} where project_id = %(project_id)s and {counts})"
-                " union all"
-                " (select {columns} from {other}.{table} where project_id = %(project_id)s and {counts}"
-                "  except all"
-                "  select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts})"
-                ") difference"
-            ).format(
+        rows, other_rows = (
+            SQL("select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts}").format(
                 columns=SQL(", ").join(
-                    SQL("{}::text").format(Identifier(name)) if is_json else Identifier(name)
+                    SQL("{0}::text as {0}").format(Identifier(name)) if is_json else Identifier(name)
                     for name, is_json in columns
                 ),
-                counts=SQL(_COUNTS.get(table, "true")),
-                schema=Identifier(schema),
-                other=Identifier(other),
+                schema=Identifier(each),
                 table=Identifier(table),
-            ),
-            {"project_id": project_id},
+                counts=SQL(_COUNTS.get(table, "true")),
+            )
+            for each in (schema, other)
         )
-        row = await cursor.fetchone()
-        if row and row[0]:
+        parameters = {"project_id": project_id}
+        # Sums of hashes tell equal tables in one pass, without sorting what grows with the visitors.
+        sums = SQL("select count(*), sum(hash_record_extended(found, 0)) from ({}) found")
+        equal = SQL("select ({}) is not distinct from ({})").format(
+            *(SQL("select row(f.*) from ({}) f").format(sums.format(each)) for each in (rows, other_rows))
+        )
+        row: Any = await (await connection.execute(equal, parameters)).fetchone()
+        if row[0]:
+            continue
+        unequal = SQL(
+            "select count(*) from (({0} except all {1}) union all ({1} except all {0})) difference"
+        ).format(rows, other_rows)
+        row = await (await connection.execute(unequal, parameters)).fetchone()
+        if row[0]:
             differences.append(Difference(project_id, table, row[0]))
     return differences
 
