@@ -81,7 +81,7 @@ def results_of(counted: Counted, time: datetime | None, lag: Lag, asked: Asked |
 
 
 def digest_of(counted: Counted, asked: Asked) -> str:
-    """A digest of all that results follow from: position, plan, exact tallies, what was asked, how it is computed."""
+    """A digest of all that results follow from: plan, exact tallies, what was asked, how it is computed."""
     exact: dict[str, Any] = {
         "projectionVersion": PROJECTION_VERSION,
         "statisticsVersion": STATISTICS_VERSION,

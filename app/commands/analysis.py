@@ -56,9 +56,7 @@ def results(
     """Show the results of an experiment and what to do, now or as of any past moment."""
     if method == "group_sequential" and planned_visitors is None:
         raise click.UsageError("group_sequential needs --planned-visitors, as stated before the start")
-    asked = _results_of(
-        settings, parse_id(experiment_id), as_of, method, planned_visitors, guardrail_margin
-    )
+    asked = _results_of(settings, parse_id(experiment_id), as_of, method, planned_visitors, guardrail_margin)
     found = with_database(settings, asked)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))

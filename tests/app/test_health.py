@@ -50,7 +50,13 @@ async def test_the_interface_describes_itself(client: httpx.AsyncClient) -> None
         "GET /metrics",
     }
     asked = described["paths"][f"{API}/experiments/{{experiment_id}}/results"]["get"]["parameters"]
-    assert {each["name"] for each in asked if each["in"] == "query"} == {"asOf", "goal", "method"}
+    assert {each["name"] for each in asked if each["in"] == "query"} == {
+        "asOf",
+        "goal",
+        "method",
+        "plannedVisitors",
+        "guardrailMargin",
+    }
     assert (await client.get("/schema")).headers["content-type"].startswith("text/html")
 
 
