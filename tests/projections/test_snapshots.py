@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from app.database import connect
-from app.results import digest_of
+from app.results import Asked, digest_of
 from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
 from projections import results, steps
@@ -84,7 +84,7 @@ async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id:
 
 
 def _digest(found: Counted | None) -> str | None:
-    return None if found is None else digest_of(found, None, "always_valid")
+    return None if found is None else digest_of(found, Asked())
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
