@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test faults simulate-stats check bench bench-statistics lock clean
+.PHONY: run test script faults simulate-stats check bench bench-statistics lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -41,6 +41,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "installing from requirements-dev.lock"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# The browser script, from app/script/source to app/script/built; commit both. Node comes with the packages above.
+script: $(VENV)/.dev
+	@cd app/script && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --silent --no-audit --no-fund && npm run --silent build
 
 # Ratios against PostgreSQL's own COPY, in one run (bench/README.md).
 bench: $(VENV)/.dev

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.compression import chosen_coding, compressed
 from app.decoding import Rejected, decode_track, decode_with_care
 from app.json_body import BODY_BYTES_MAX, inflate
 from app.problems import Problem
@@ -91,7 +92,10 @@ async def script(request: AnyRequest, services: NamedDependency[Services]) -> Re
         experiments=experiments,
         count_bots=services.settings.count_bots,
     )
-    headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Host"}
+    coding = chosen_coding(request.headers.get("accept-encoding", ""))
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Host, Accept-Encoding"}
+    if coding is not None:
+        body, headers["Content-Encoding"] = compressed(body, coding), coding
     return _cacheable(request, body, "text/javascript", headers)
 
 

@@ -1,4 +1,7 @@
-"""The browser script with a project's running experiments inlined, and the demo page that loads it."""
+"""The browser script with a project's running experiments inlined, and the demo page that loads it.
+
+`source` is bundled by `make script` into `built`: `core.js` for projects without running experiments, `full.js`.
+"""
 
 import functools
 import html
@@ -34,7 +37,8 @@ def render_script(
         "experiments": [_experiment(experiment) for experiment in experiments],
     }
     text = json.dumps(config, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
-    before, after = _template()
+    # A page without experiments need not carry what changes pages.
+    before, after = _template("full" if experiments else "core")
     return (before + text + after).encode("ascii")
 
 
@@ -66,12 +70,10 @@ def _change(change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _template() -> tuple[str, str]:
-    """Split the script where the configuration goes, without comment lines, blank lines and indentation."""
-    lines = (line.strip() for line in _read("script.js").splitlines())
-    code = "\n".join(line for line in lines if line and not line.startswith("//"))
-    before, _, after = code.partition(_PLACEHOLDER)
-    return before, after + "\n"
+def _template(name: str) -> tuple[str, str]:
+    """Split a bundle where the configuration goes."""
+    before, _, after = _read(f"built/{name}.js").partition(_PLACEHOLDER)
+    return before, after
 
 
 @functools.cache

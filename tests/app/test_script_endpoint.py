@@ -3,6 +3,7 @@
 import json
 
 import httpx
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from app.settings import Settings
@@ -48,6 +49,29 @@ async def test_nothing_in_an_experiment_ends_the_script(project: HttpProject) ->
     assert experiment["variants"][1]["changes"][0]["value"] == nasty
 
 
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, gzip;q=0.5", "gzip"),
+        ("*", "br"),
+        ("identity", None),
+    ],
+)
+async def test_the_script_comes_compressed_as_the_browser_can_take_it(
+    project: HttpProject, accepted: str, coding: str | None
+) -> None:
+    """Brotli before gzip, never what was refused; each coding has its own ETag, and the same script inside."""
+    plain = await script(project, headers={"accept-encoding": "identity"})
+    answer = await script(project, headers={"accept-encoding": accepted})
+    assert answer.headers.get("content-encoding") == coding
+    assert "Accept-Encoding" in answer.headers["vary"]
+    assert answer.text == plain.text
+    assert (answer.headers["etag"] == plain.headers["etag"]) == (coding is None)
+    assert int(answer.headers["content-length"]) <= len(plain.content)
+
+
 async def test_who_has_the_script_already_gets_304(project: HttpProject, snapshot: SnapshotAssertion) -> None:
     """Until an experiment changes."""
     etag = (await script(project)).headers["etag"]
@@ -72,5 +96,6 @@ async def script(project: HttpProject, **request: object) -> httpx.Response:
 
 def config_of(answer: httpx.Response) -> Json:
     """The configuration that is inlined into the script."""
-    line = next(line for line in answer.text.splitlines() if line.startswith("const config = "))
-    return json.loads(line.removeprefix("const config = ").rstrip(";"))
+    config: Json
+    config, _ = json.JSONDecoder().raw_decode(answer.text, answer.text.index('{"projectId"'))
+    return config

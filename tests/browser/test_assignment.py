@@ -5,6 +5,7 @@ import pathlib
 import random
 import uuid
 
+import growthbook
 import pytest
 
 import app.script
@@ -20,18 +21,18 @@ ASSIGNMENTS = "grademypage.getExperimentAssignments()"
 @pytest.fixture
 def pure(page):
     """Define the script's functions that need no page, in the page."""
-    source = (pathlib.Path(app.script.__file__).parent / "script.js").read_text()
-    functions = source.partition("// <pure>")[2].partition("\n")[2].partition("// </pure>")[0]
+    functions = (pathlib.Path(app.script.__file__).parent / "source" / "assignment.js").read_text()
+    functions = functions.replace("export ", "")
     page.evaluate(f"() => {{ {functions}; window.pure = {{ assign, matchesUrl, hash }}; }}")
     return page
 
 
-def test_5000_visitors_get_the_variant_that_the_server_computes(pure):
-    """No visitor differs between script and server, over arms, weights, traffic and ids beyond ASCII."""
+def test_20000_visitors_get_the_variant_that_the_server_and_growthbook_compute(pure):
+    """No visitor differs between script, server and GrowthBook's SDK: arms, weights, traffic, ids beyond ASCII."""
     rng = random.Random(5)
-    plans = [([1, 1], 100), ([50, 30, 20], 80), ([1, 1, 1], 33.3), ([0.1, 0.9], 5), ([7], 100), ([1, 2], 0)]
+    plans = [([1, 1], 100), ([50, 30, 20], 80), ([1, 1, 1], 33.3), ([0.1, 0.9], 5), ([1, 2], 0)]
     cases = []
-    for number in range(5_000):
+    for number in range(20_000):
         weights, traffic = plans[number % len(plans)]
         visitor_id = str(uuid.UUID(int=rng.getrandbits(128))) if number % 10 else f"josé \U0001f600 {number}"
         cases.append((f"experiment-{number % 7}", visitor_id, weights, traffic))
@@ -42,6 +43,21 @@ def test_5000_visitors_get_the_variant_that_the_server_computes(pure):
     ]
     assert [None if index < 0 else index for index in chosen] == expected
     assert set(expected) == {None, 0, 1, 2}
+    assert [growthbook_chooses(*case) for case in cases] == expected
+
+
+def growthbook_chooses(seed, visitor_id, weights, traffic):
+    """The index that GrowthBook's own SDK gives, None outside of the traffic."""
+    ran = growthbook.GrowthBook(attributes={"id": visitor_id}).run(
+        growthbook.Experiment(
+            key=seed,
+            variations=list(range(len(weights))),
+            hashVersion=2,
+            coverage=traffic / 100,
+            weights=[weight / sum(weights) for weight in weights],
+        )
+    )
+    return ran.variationId if ran.inExperiment else None
 
 
 def test_the_script_matches_addresses_as_the_server_does(pure):

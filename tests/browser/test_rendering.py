@@ -4,7 +4,9 @@ import gzip
 import html
 import json
 import pathlib
+import random
 import re
+import uuid
 
 import pytest
 
@@ -12,7 +14,9 @@ import app.script
 from app.script import render_demo, render_script, sanitize_html
 from tests.browser.browser_site import PROJECT_ID, change, everybody_sees, experiment, page_html, variant
 
-GZIP_BYTES_MAX = 7_000
+# The limits beyond which nothing lands are 5 and 7 KB; what is there stays well below.
+CORE_BYTES_MAX = 4_096
+TEN_EXPERIMENTS_BYTES_MAX = 6_144
 HOSTILE = "</script><script>window.hacked=1</script>'\"`\\${window.hacked=1}<!--\u2028\u2029\x00\ud800é&"
 PAYLOADS = [
     "<script>hacked=1</script>",
@@ -38,7 +42,7 @@ def render(experiments=(), **fields):
 
 def config_of(script):
     """Read the configuration back out of a rendered script."""
-    return json.loads(re.search(r"^const config = (.*);$", script, re.MULTILINE)[1])
+    return json.JSONDecoder().raw_decode(script, script.index('{"projectId"'))[0]
 
 
 def test_only_what_the_browser_needs_is_inlined():
@@ -75,20 +79,39 @@ def test_no_value_leaves_its_string():
     assert config["experiments"][0]["name"] == HOSTILE + "__GMP_CONFIG__"
 
 
-def test_the_script_keeps_to_the_form_that_rendering_relies_on():
-    """ASCII, one placeholder in code, no string over lines, so that comment lines and indentation can go."""
-    source = (pathlib.Path(app.script.__file__).parent / "script.js").read_text("ascii")
-    code = [line for line in source.splitlines() if not line.strip().startswith("//")]
-    assert sum(line.count("__GMP_CONFIG__") for line in code) == 1
-    assert all(line.count("`") % 2 == 0 for line in code)
-    assert "/*" not in source.replace('"*/', "")
-    assert "eval(" not in source
-    assert "//" not in render().replace("://", "")
+@pytest.mark.parametrize("name", ["core", "full"])
+def test_a_bundle_keeps_to_the_form_that_rendering_relies_on(name):
+    """ASCII, one place for the configuration, nothing that a strict policy forbids."""
+    bundle = (pathlib.Path(app.script.__file__).parent / "built" / f"{name}.js").read_text("ascii")
+    assert bundle.count("__GMP_CONFIG__") == 1
+    assert not re.search(r"\beval\(|new Function|document\.write|//", bundle)
 
 
 def test_the_script_is_small():
-    """Compressed and without experiments it stays below its limit, before any minifier."""
-    assert len(gzip.compress(render().encode(), 9)) <= GZIP_BYTES_MAX
+    """Compressed: without experiments, and with ten of two variants that change three things each."""
+    rng = random.Random(10)
+
+    def arm(name, *changes):
+        return variant(name, *changes) | {"id": str(uuid.UUID(int=rng.getrandbits(128)))}
+
+    ten = [
+        experiment(
+            arm("Control"),
+            arm(
+                "Variant B",
+                change("text", ".hero h1", f"Headline number {number}"),
+                change("style", ".hero .cta", "#0a7", "background-color"),
+                change("class", "#pricing .card", "featured"),
+            ),
+            id=str(uuid.UUID(int=rng.getrandbits(128))),
+            name=f"Landing page {number}",
+            urlMatchType="starts_with",
+            targetUrl=f"/landing/{number}",
+        )
+        for number in range(10)
+    ]
+    assert len(gzip.compress(render().encode(), 9)) <= CORE_BYTES_MAX
+    assert len(gzip.compress(render(ten).encode(), 9)) <= TEN_EXPERIMENTS_BYTES_MAX
 
 
 def test_sanitised_html_keeps_what_shows():

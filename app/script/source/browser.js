@@ -1,0 +1,37 @@
+// The browser, with every access that may throw made safe.
+
+export const win = window;
+export const doc = document;
+export const nav = navigator;
+
+export const safe = (f) => function (...args) {
+  try {
+    return f.apply(this, args);
+  } catch (error) {
+    // A measuring script never breaks the page it measures.
+  }
+};
+export const soon = (f) => Promise.resolve().then(safe(f));
+export const on = (target, type, f, options) => target.addEventListener(type, safe(f), options);
+
+// ---- Storage: every access may throw (blocked cookies, sandboxed frames, a full disk) ----
+
+export const read = safe((area, key) => win[area].getItem(key));
+export const write = safe((area, key, value) => (win[area].setItem(key, value), true));
+export const parse = safe((text) => JSON.parse(text));
+export const LOCAL = "localStorage";
+export const SESSION = "sessionStorage";
+export const remove = safe((key, area = LOCAL) => win[area].removeItem(key));
+export const COOKIE_SECONDS = 400 * 86400;
+export const setCookie = safe((value, seconds) => {
+  const secure = location.protocol === "https:" ? ";Secure" : "";
+  doc.cookie = `gmp_vid=${value};Max-Age=${seconds};Path=/;SameSite=Lax${secure}`;
+});
+export const ourKeys = (prefix, area = LOCAL) => {
+  const keys = safe(() => Object.keys(win[area]))() || [];
+  return keys.filter((key) => key.startsWith(prefix));
+};
+
+// crypto.randomUUID exists on secure origins only.
+export const uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
+  (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));

@@ -1,0 +1,140 @@
+// Changes of the page.
+//
+// `look` says what an element shows now, as a list; a change is in place while that is what it was right after
+// the change. Nodes that the change displaced are kept, so that leaving the page of an experiment in a
+// single-page application brings them back.
+import { doc, safe, win } from "./browser.js";
+
+const REAPPLIES_PER_SECOND = 10;
+// While the parser runs, elements arrive in many small steps; the bound only stops a loop.
+const PARSING_STEPS_PER_SECOND = 500;
+
+const policy = safe(() => win.trustedTypes.createPolicy("gmp", { createHTML: (html) => html }))();
+const words = (change) => change.value.split(/\s+/).filter(Boolean);
+const nodes = (element) => [...element.childNodes];
+const putNodes = (element, change, before) => element.replaceChildren(...before);
+
+const kinds = {
+  text: {
+    look: (element) => [element.textContent],
+    save: nodes,
+    apply: (element, change) => { element.textContent = change.value; },
+    undo: putNodes,
+  },
+  html: {
+    look: nodes,
+    save: nodes,
+    // The server has sanitised the value against its list; setHTML without a list of its own takes scripts and
+    // handlers out once more.
+    apply: (element, change) => {
+      if (element.setHTML) element.setHTML(change.value, { sanitizer: {} });
+      else element.innerHTML = policy ? policy.createHTML(change.value) : change.value;
+    },
+    undo: putNodes,
+  },
+  style: {
+    look: ({ style }, { property }) => [style.getPropertyValue(property), style.getPropertyPriority(property)],
+    apply: ({ style }, { property, value }) => {
+      const plain = value.replace(/\s*!important\s*$/i, "");
+      style.setProperty(property, plain, plain === value ? "" : "important");
+    },
+    undo: ({ style }, { property }, before) => style.setProperty(property, ...before),
+  },
+  class: {
+    look: ({ classList }, change) => words(change).map((word) => classList.contains(word)),
+    apply: ({ classList }, change) => classList.add(...words(change)),
+    undo: ({ classList }, change, before) => words(change).forEach((word, i) => before[i] || classList.remove(word)),
+  },
+};
+
+const isSame = (a, b) => a.length === b.length && a.every((item, i) => item === b[i]);
+const isParsing = (element) => {
+  if (doc.readyState !== "loading") return false;
+  while (element && !element.nextSibling) element = element.parentNode;
+  return !element;
+};
+
+// Of two changes to one thing the later one in the configuration holds; they would take turns for ever.
+let owners = new WeakMap();
+const owns = (change, element) => {
+  const thing = change.changeType === "style" ? "-" + change.property : /^(text|html)$/.test(change.changeType);
+  if (!thing) return true;
+  const owned = owners.get(element) || new Map();
+  owners.set(element, owned);
+  if (!(active.indexOf(owned.get(thing)) > active.indexOf(change))) owned.set(thing, change);
+  return owned.get(thing) === change;
+};
+
+// One step of a change per sweep; false when this second's steps are used up.
+const mayStep = (change, isQuiet) => {
+  const now = performance.now();
+  if (!(now - change.since < 1000)) Object.assign(change, { since: now, steps: [0, 0] });
+  const limit = isQuiet ? PARSING_STEPS_PER_SECOND : REAPPLIES_PER_SECOND;
+  return change.steps[+isQuiet]++ < limit;
+};
+
+let active = [];
+let sweepTimer = 0;
+
+const applySheet = (change) => {
+  if (!change.sheet) {
+    change.sheet = new CSSStyleSheet();
+    change.sheet.replaceSync(change.value.includes("{") ? change.value : `${change.selector}{${change.value}}`);
+  }
+  if (!doc.adoptedStyleSheets.includes(change.sheet)) {
+    doc.adoptedStyleSheets = [...doc.adoptedStyleSheets, change.sheet];
+  }
+};
+
+const applyChange = safe((change) => {
+  if (change.changeType === "css") return applySheet(change);
+  const kind = kinds[change.changeType];
+  const allowed = [];
+  for (const element of doc.querySelectorAll(change.selector)) {
+    const was = change.seen.get(element);
+    if (was && isSame(was.after, kind.look(element, change))) continue;
+    if (!owns(change, element)) continue;
+    const isQuiet = doc.readyState === "loading" && (!was || isParsing(element));
+    if (!(allowed[+isQuiet] ??= mayStep(change, isQuiet))) {
+      sweepTimer = sweepTimer || setTimeout(() => { sweepTimer = 0; sweep(); }, 1000);
+      continue;
+    }
+    let before = was ? was.before : (kind.save || kind.look)(element, change);
+    if (was && kind.save) {
+      const ours = was.nodes.filter((node) => node.parentNode === element);
+      const others = nodes(element).filter((node) => !ours.includes(node));
+      // The parser added to what it had begun, or the page drew the element anew.
+      before = ours.length ? [...before, ...others] : others;
+    }
+    kind.apply(element, change);
+    change.seen.set(element, { before, after: kind.look(element, change), nodes: kind.save && nodes(element) });
+  }
+});
+
+const undoChange = safe((change) => {
+  if (change.sheet) {
+    doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((sheet) => sheet !== change.sheet);
+    return;
+  }
+  const kind = kinds[change.changeType];
+  for (const element of doc.querySelectorAll(change.selector)) {
+    const was = change.seen.get(element);
+    if (was && isSame(was.after, kind.look(element, change))) kind.undo(element, change, was.before);
+  }
+});
+
+const sweep = () => active.forEach(applyChange);
+const observer = new MutationObserver(safe(sweep));
+
+export const show = (changes) => {
+  active.filter((change) => !changes.includes(change)).reverse().forEach(undoChange);
+  changes.filter((change) => !active.includes(change)).forEach((change) => { change.seen = new WeakMap(); });
+  active = changes;
+  owners = new WeakMap();
+  observer.disconnect();
+  if (!active.length) return;
+  observer.observe(doc, {
+    subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ["class", "style", "id"],
+  });
+  sweep();
+};

@@ -1,0 +1,151 @@
+// Delivery: an event leaves the outbox when the server has answered, and not before.
+import { LOCAL, doc, nav, ourKeys, parse, read, remove, safe, soon, uuid, write } from "./browser.js";
+import { config } from "./config.js";
+import { isLeaving, isLive, view } from "./page.js";
+import { counted, sessionId, timestamp, visitorId } from "./visitor.js";
+
+const EVENTS_PER_BODY = 50;
+// Bodies that outlive their page share 64 KiB in a browser.
+const BODY_BYTES = 60e3;
+const OUTBOX_EVENTS = 500;
+const OUTBOX_CHARS = 65536;
+const ORDINARY_DELAY_MS = 1000;
+const BACKOFF_MS = 1000;
+const BACKOFF_MS_MAX = 300e3;
+const ANSWER_MS_MAX = 30e3;
+
+const origin = config.baseUrl || safe(() => new URL(doc.currentScript.src).origin)() || location.origin;
+const trackUrl = origin.replace(/\/+$/, "") + "/api/analytics/track";
+const outboxPrefix = `gmp_out:${config.projectId}:`;
+const outboxKey = outboxPrefix + uuid();
+const bytes = (text) => new Blob([text]).size;
+const inFlight = new Set();
+// Events as JSON text, oldest first; texts differ because timestamps do.
+let outbox = [];
+let keepaliveBytes = 0;
+let timer = 0;
+let failures = 0;
+let retryAt = 0;
+let serverSaidWhen = false;
+
+const persist = () => {
+  let chars = outbox.reduce((sum, event) => sum + event.length + 1, 1);
+  while (outbox.length > OUTBOX_EVENTS || chars > OUTBOX_CHARS) chars -= outbox.shift().length + 1;
+  if (outbox.length) write(LOCAL, outboxKey, outbox.join("\n"));
+  else remove(outboxKey);
+};
+
+// What earlier pages could not deliver. An open tab may lose its copy to this one and still sends from memory:
+// the server counts an event that comes twice once.
+export const adopt = () => {
+  for (const key of ourKeys(outboxPrefix)) {
+    const left = (read(LOCAL, key) || "").split("\n");
+    outbox.push(...left.filter((event) => parse(event) && !outbox.includes(event)));
+    persist();
+    if (key !== outboxKey) remove(key);
+  }
+};
+
+// Our own back-off gives way when the page ends or the network is back; what the server asked for does not.
+export const hurry = () => {
+  if (!serverSaidWhen) retryAt = 0;
+  flush();
+};
+
+const arm = (delay) => {
+  timer = timer || setTimeout(safe(() => { timer = 0; flush(); }), delay);
+};
+
+const nextBatch = () => {
+  const batch = [];
+  let size = 100;
+  for (const event of outbox) {
+    if (inFlight.has(event)) continue;
+    size += bytes(event) + 1;
+    if (batch.length === EVENTS_PER_BODY || size > BODY_BYTES) break;
+    batch.push(event);
+  }
+  return batch;
+};
+
+const flush = () => {
+  clearTimeout(timer);
+  timer = 0;
+  const wait = retryAt - Date.now();
+  if (wait > 0) return outbox.length && arm(wait);
+  for (let batch = nextBatch(); batch.length; batch = nextBatch()) send(batch);
+};
+
+const send = async (batch) => {
+  const body = `{"projectId":${JSON.stringify(config.projectId)},"events":[${batch}]}`;
+  const size = bytes(body);
+  const keepalive = keepaliveBytes + size <= BODY_BYTES;
+  if (keepalive) keepaliveBytes += size;
+  batch.forEach((event) => inFlight.add(event));
+  let status = 0;
+  let retryAfter;
+  try {
+    // A string goes as text/plain, which needs no preflight.
+    const answer = await fetch(trackUrl, {
+      method: "POST",
+      body,
+      keepalive,
+      credentials: "omit",
+      signal: AbortSignal.timeout?.(ANSWER_MS_MAX),
+    });
+    status = answer.status;
+    retryAfter = answer.headers.get("Retry-After");
+  } catch (error) {
+    // A beacon tells nothing about its arrival: the events stay, and are sent again from the next page.
+    if (isLeaving) safe(() => nav.sendBeacon(trackUrl, body))();
+  }
+  if (keepalive) keepaliveBytes -= size;
+  batch.forEach((event) => inFlight.delete(event));
+  settle(batch, status, retryAfter);
+};
+
+const settle = safe((batch, status, retryAfter) => {
+  if (status >= 200 && status < 500 && status !== 429) {
+    const done = new Set(batch);
+    outbox = outbox.filter((event) => !done.has(event));
+    persist();
+    if (failures) {
+      failures = retryAt = 0;
+      flush();
+    }
+    return;
+  }
+  const now = Date.now();
+  if (now < retryAt && !retryAfter) return;
+  // Seconds, as our server says; a date, which others may put there, is as good as nothing said.
+  const asked = parseFloat(retryAfter) * 1000;
+  serverSaidWhen = asked >= 0;
+  const backoff = Math.min(BACKOFF_MS * 2 ** failures++, BACKOFF_MS_MAX) * (0.5 + Math.random() / 2);
+  // Spread the visitors that were told the same moment.
+  retryAt = now + (serverSaidWhen ? Math.min(asked, BACKOFF_MS_MAX) + Math.random() * BACKOFF_MS : backoff);
+  arm(retryAt - now);
+});
+
+export const emit = (eventType, details, isUrgent) => {
+  if (!isLive || !counted) return;
+  const at = timestamp();
+  const event = {
+    eventType,
+    ...details,
+    pathname: view.pathname,
+    fullUrl: view.fullUrl,
+    sessionId: sessionId(at),
+    visitorId,
+    timestamp: at,
+  };
+  const text = JSON.stringify(event);
+  if (bytes(text) > BODY_BYTES - 200) return;
+  outbox.push(text);
+  persist();
+  if (isLeaving) flush();
+  else if (isUrgent) soon(flush);
+  else arm(ORDINARY_DELAY_MS);
+};
+
+// What earlier pages left waits for the ordinary delay, beside what this one adds.
+export const armIfAny = () => { if (outbox.length) arm(ORDINARY_DELAY_MS); };

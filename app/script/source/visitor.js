@@ -1,0 +1,64 @@
+// Who: privacy, bots, previews, visitor, session and time.
+import { COOKIE_SECONDS, LOCAL, SESSION, doc, nav, ourKeys, parse, read, remove, safe, setCookie, uuid, win, write } from "./browser.js";
+import { config } from "./config.js";
+
+const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
+const isBot = !config.countBots
+  && (nav.webdriver || /bot\b|crawl|spider|slurp|headless|lighthouse/i.test(nav.userAgent));
+
+// ?gmp_force=EXPERIMENT:VARIANT[,...] lasts for the tab's session, ?gmp_force=off shows the page without
+// experiments, ?gmp_force= ends the preview. Only ids of the configuration count; nothing else is kept.
+export const forced = WITH_EXPERIMENTS ? (() => {
+  const asked = safe(() => new URLSearchParams(location.search).get("gmp_force"))();
+  const value = asked ?? (isPrivate ? "" : read(SESSION, "gmp_force")) ?? "";
+  const chosen = new Map();
+  for (const pair of value.split(",")) {
+    const at = pair.indexOf(":");
+    const experiment = config.experiments.find(({ id }) => id === pair.slice(0, at));
+    const variant = experiment?.variants.find(({ id }) => id === pair.slice(at + 1));
+    if (variant) chosen.set(experiment.id, variant);
+  }
+  const preview = value === "off" || chosen.size ? chosen : null;
+  if (asked != null && !isPrivate) write(SESSION, "gmp_force", preview ? value : "");
+  return preview;
+})() : null;
+
+export const counted = !isPrivate && !isBot && !forced;
+
+export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/.exec(safe(() => doc.cookie)() || "")?.[1]
+  || /^[\w.-]{1,64}$/.exec(read(LOCAL, "gmp_vid") || "")?.[0];
+export const isKnown = !!visitorId;
+if (isPrivate) {
+  visitorId = "";
+  setCookie("", 0);
+  [LOCAL, SESSION].forEach((area) => ourKeys("gmp_", area).forEach((key) => remove(key, area)));
+}
+
+const SESSION_IDLE_MS = 30 * 60e3;
+let session = {};
+export const sessionId = (now) => {
+  const stored = parse(read(SESSION, "gmp_sid")) || session;
+  session = { id: now - stored.at < SESSION_IDLE_MS ? stored.id : uuid(), at: now };
+  write(SESSION, "gmp_sid", JSON.stringify(session));
+  return session.id;
+};
+
+// The server takes two events of one visitor, type and path in the same millisecond for one, so each gets its
+// own, across tabs too as soon as a tab sees what another has written. A mark far ahead is left by a clock that was wrong: it is not followed.
+const CLOCK_AHEAD_MS = 60e3;
+let lastTimestamp = 0;
+export const timestamp = () => {
+  const now = Date.now();
+  const last = Math.max(lastTimestamp, +read(LOCAL, "gmp_ts") || 0);
+  lastTimestamp = last - now > CLOCK_AHEAD_MS ? now : Math.max(now, last + 1);
+  write(LOCAL, "gmp_ts", lastTimestamp);
+  return lastTimestamp;
+};
+
+// From here on the visitor exists, and is known on the next page too.
+export const remember = () => {
+  visitorId = visitorId || uuid();
+  if (!counted) return;
+  setCookie(visitorId, COOKIE_SECONDS);
+  write(LOCAL, "gmp_vid", visitorId);
+};
