@@ -1,12 +1,15 @@
 """Who is not counted: privacy signals, automated browsers and previews."""
 
+from collections import Counter
+
 import pytest
 
-from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, variant
+from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, page_html, variant
 
 pytestmark = pytest.mark.browser
 
 BLUE = variant("Blue", change("text", "h1", "Blue"))
+GPC = "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true })"
 KEPT = """() => [document.cookie, ...Object.keys(localStorage), ...Object.keys(sessionStorage)]
   .filter((name) => name.startsWith("gmp_"))"""
 
@@ -14,7 +17,7 @@ KEPT = """() => [document.cookie, ...Object.keys(localStorage), ...Object.keys(s
 @pytest.mark.parametrize(
     "signal",
     [
-        "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true })",
+        GPC,
         "Object.defineProperty(Navigator.prototype, 'doNotTrack', { get: () => '1' })",
     ],
 )
@@ -98,3 +101,65 @@ def test_a_preview_of_an_unknown_variant_is_an_ordinary_visit(site, page, asked)
     assert page.inner_text("h1") == "Changed"
     assert page.locator("img").count() == 0
     site.wait_for("experiment_impression")
+
+
+CONSENT_PAGE = page_html("<h1>Original</h1>", "<script src='/script.js' data-consent></script>")
+
+
+def test_before_consent_nothing_is_stored_sent_or_changed(site, page):
+    """With data-consent on the script's tag, silence is a no; calls of the page wait in memory."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    site.pages["/asks"] = CONSENT_PAGE
+    page.goto("/asks")
+    page.evaluate("grademypage.trackConversion('signup')")
+    assert page.inner_text("h1") == "Original"
+    assert page.evaluate("grademypage.getExperimentAssignments()") == []
+    assert page.evaluate(KEPT) == []
+    site.settle(page)
+    assert site.methods == []
+
+
+def test_consent_begins_the_count_and_lasts(site, page):
+    """The page's view, its impression and what waited are sent once, and the next page need not ask."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    site.pages["/asks"] = CONSENT_PAGE
+    page.goto("/asks")
+    page.evaluate("grademypage.trackConversion('signup'); grademypage.optIn(); grademypage.optIn()")
+    assert page.inner_text("h1") == "Changed"
+    page.goto("/asks")
+    assert page.inner_text("h1") == "Changed"
+    site.settle(page)
+    counts = Counter(event["eventType"] for event in site.accepted)
+    assert (counts["pageview"], counts["experiment_impression"], counts["conversion"]) == (2, 2, 1)
+    assert len({event["visitorId"] for event in site.accepted}) == 1
+
+
+def test_who_opts_out_is_forgotten_until_opting_in(site, page):
+    """Only the refusal itself is kept; nothing is sent after it, on this page or the next, nor anything shown."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    page.goto("/")
+    site.wait_for("pageview")
+    page.evaluate("grademypage.optOut()")
+    sent = len(site.accepted)
+    page.evaluate("grademypage.trackConversion('purchase'); history.pushState({}, '', '/other')")
+    assert page.evaluate(KEPT) == ["gmp_consent"]
+    page.goto("/")
+    assert page.inner_text("h1") == "Original"
+    page.evaluate("grademypage.trackConversion('purchase')")
+    assert page.evaluate(KEPT) == ["gmp_consent"]
+    site.settle(page)
+    assert len(site.accepted) == sent
+    page.evaluate("grademypage.optIn()")
+    assert page.inner_text("h1") == "Changed"
+    site.wait_for("experiment_impression")
+
+
+def test_a_privacy_signal_outweighs_consent(site, context):
+    """Nothing is stored or sent, whatever the page's banner calls."""
+    context.add_init_script(GPC)
+    page = context.new_page()
+    page.goto("/")
+    page.evaluate("grademypage.optIn(); grademypage.trackConversion('purchase'); grademypage.optOut()")
+    assert page.evaluate(KEPT) == []
+    site.settle(page)
+    assert site.methods == []

@@ -79,7 +79,9 @@ def test_simulated_visitors_with_a_true_lift_are_found_better(server) -> None:
     ]
     [comparison] = purchase["comparisons"]
     assert comparison["verdict"] == "better"
-    assert comparison["relative"]["low"] < 0.5 < comparison["relative"]["high"]
+    # Ids are new each time, and with them who sees what: four standard errors are .4.
+    assert comparison["relative"]["low"] > 0
+    assert abs(comparison["relative"]["estimate"] - 0.5) < 0.4
     assert results["sampleRatio"]["healthy"]
 
 

@@ -147,5 +147,10 @@ export const emit = (eventType, details, isUrgent) => {
   else arm(ORDINARY_DELAY_MS);
 };
 
+export const drop = () => {
+  outbox = [];
+  persist();
+};
+
 // What earlier pages left waits for the ordinary delay, beside what this one adds.
 export const armIfAny = () => { if (outbox.length) arm(ORDINARY_DELAY_MS); };

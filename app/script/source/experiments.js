@@ -5,7 +5,7 @@ import { show } from "./changes.js";
 import { config } from "./config.js";
 import { emit } from "./delivery.js";
 import { isLive } from "./page.js";
-import { forced, visitorId } from "./visitor.js";
+import { counted, forced, visitorId } from "./visitor.js";
 
 let assignments = new Map();
 export const readAssignments = () => {
@@ -18,7 +18,7 @@ const findVariant = ({ variants }, variantId) => variants.find(({ id }) => id ==
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.
 const ASSIGNMENTS_MAX = 200;
 const variantFor = (experiment) => {
-  if (forced) return forced.get(experiment.id);
+  if (!counted) return forced?.get(experiment.id);
   const kept = findVariant(experiment, assignments.get(experiment.id));
   if (kept) return kept;
   const weights = experiment.variants.map(({ weight }) => weight);

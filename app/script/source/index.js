@@ -6,6 +6,8 @@
 //   track(eventType, {eventName?, eventData?})   any event
 //   trackConversion(name)                        exactly track("conversion", {eventName: name})
 //   getExperimentAssignments()                   [{experimentId, experimentName, variantId, variantName}]
+//   optOut()                                     forget this visitor, and count nothing from now on
+//   optIn()                                      count from now on; what data-consent on the script's tag waits for
 //
 // getExperimentAssignments() answers at once with the running experiments that this visitor has met: those whose
 // page was seen, in this view or before it, on every page of the site (a checkout is often another page than the
@@ -16,22 +18,23 @@
 //   grademypage.q.push(["trackConversion", "signup"]);
 //
 // Kept in the browser: gmp_vid (cookie and localStorage), gmp_sid and gmp_force (sessionStorage),
-// gmp_asg, gmp_ts and gmp_out:* (localStorage).
+// gmp_asg, gmp_ts, gmp_consent and gmp_out:* (localStorage).
 import { doc, on, safe, win } from "./browser.js";
-import { adopt, armIfAny, emit } from "./delivery.js";
+import { adopt, armIfAny, drop, emit } from "./delivery.js";
 import { assigned, decide, readAssignments } from "./experiments.js";
 import { goLive, isLive } from "./page.js";
 import { beginView, follow, watch } from "./views.js";
-import { counted, forced, isKnown, remember } from "./visitor.js";
+import { consentTo, counted, forced, isKnown, remember } from "./visitor.js";
 
-// Calls made before the page counts: before this script came, or while the page is rendered ahead.
+// Calls made before the page counts: before this script came, before consent, or while the page is rendered ahead.
 const early = [];
+const EARLY_MAX = 100;
 
 const api = {
   ready: true,
   q: { push: (...calls) => calls.forEach(replay) },
   track: safe((eventType, options) => {
-    if (!isLive) return void early.push(["track", eventType, options]);
+    if (!isLive) return void (early.length < EARLY_MAX && early.push(["track", eventType, options]));
     if (typeof eventType !== "string" || !eventType) return;
     follow();
     const details = {};
@@ -42,6 +45,15 @@ const api = {
   }),
   trackConversion: (name) => api.track("conversion", { eventName: name }),
   getExperimentAssignments: () => (WITH_EXPERIMENTS && counted ? assigned() : []),
+  optOut: safe(() => {
+    consentTo(false);
+    drop();
+  }),
+  optIn: safe(() => {
+    if (counted) return;
+    consentTo(true);
+    if (counted) start();
+  }),
 };
 
 const replay = safe(([method, ...args]) => {
@@ -49,13 +61,13 @@ const replay = safe(([method, ...args]) => {
 });
 
 const start = safe(() => {
+  if (!isLive) watch();
   goLive();
   remember();
   if (counted) {
     if (WITH_EXPERIMENTS) readAssignments();
     adopt();
   }
-  watch();
   beginView(doc.referrer);
   armIfAny();
   early.splice(0).forEach(replay);
@@ -63,11 +75,8 @@ const start = safe(() => {
 
 const install = () => {
   win.grademypage = api;
-  if (!counted && !forced) {
-    api.track = () => {};
-    return;
-  }
-  if (Array.isArray(stub?.q)) early.push(...stub.q);
+  if (Array.isArray(stub?.q)) early.push(...stub.q.slice(0, EARLY_MAX));
+  if (!counted && !forced) return;
   if (!doc.prerendering) return void start();
   // A page that is rendered ahead shows its variant to a visitor who is known, and counts on activation only.
   on(doc, "prerenderingchange", start, { once: true });

@@ -3,6 +3,9 @@ import { COOKIE_SECONDS, LOCAL, SESSION, doc, nav, ourKeys, parse, read, remove,
 import { config } from "./config.js";
 
 const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
+// "yes" or "no" once the visitor has said so; where the script's tag has data-consent, silence is a no.
+const consent = read(LOCAL, "gmp_consent");
+const isRefused = consent === "no" || (consent !== "yes" && doc.currentScript?.dataset.consent != null);
 const isBot = !config.countBots
   && (nav.webdriver || /bot\b|crawl|spider|slurp|headless|lighthouse/i.test(nav.userAgent));
 
@@ -23,16 +26,26 @@ export const forced = WITH_EXPERIMENTS ? (() => {
   return preview;
 })() : null;
 
-export const counted = !isPrivate && !isBot && !forced;
+const isCountable = !isPrivate && !isBot && !forced;
+export let counted = isCountable && !isRefused;
 
 export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/.exec(safe(() => doc.cookie)() || "")?.[1]
   || /^[\w.-]{1,64}$/.exec(read(LOCAL, "gmp_vid") || "")?.[0];
 export const isKnown = !!visitorId;
-if (isPrivate) {
+
+const forget = () => {
   visitorId = "";
   setCookie("", 0);
   [LOCAL, SESSION].forEach((area) => ourKeys("gmp_", area).forEach((key) => remove(key, area)));
-}
+};
+if (isPrivate) forget();
+
+// The visitor's word, which is all that is kept of one who says no.
+export const consentTo = (isGiven) => {
+  counted = isCountable && isGiven;
+  if (!isGiven) forget();
+  if (!isPrivate) write(LOCAL, "gmp_consent", isGiven ? "yes" : "no");
+};
 
 const SESSION_IDLE_MS = 30 * 60e3;
 let session = {};
