@@ -13,23 +13,32 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_STIRLING_REVERSED = _STIRLING[::-1]
 _STIRLING_FROM = 16.0
+# Beyond this the terms left out are below a rounding error.
+_FEW_STIRLING = _STIRLING[3::-1]
+_FEW_STIRLING_FROM = 200.0
 _SERIES_BELOW = 0.1
 _SERIES_TERMS = 9
+_FEW_TERMS = 5
+_FEW_TERMS_BELOW = 1e-3
 
 
 @np.errstate(all="ignore")
 def deviance(x: Floats, mean: Floats) -> Floats:
     """Give x ln(x / mean) - x + mean to full relative precision, for x >= 0 and mean > 0."""
-    v = (x - mean) / (x + mean)
+    v = np.asarray((x - mean) / (x + mean))
     near = np.abs(v) < _SERIES_BELOW
-    square = np.where(near, v * v, 0.0)
+    is_near = bool(near.all())
+    square = v * v if is_near else np.where(near, v * v, 0.0)
+    # The terms left out are below a rounding error.
+    few = is_near and float(square.max(initial=0.0)) < _FEW_TERMS_BELOW
     series = np.zeros_like(square)
-    for j in range(_SERIES_TERMS, 0, -1):
+    for j in range(_FEW_TERMS if few else _SERIES_TERMS, 0, -1):
         series += 1.0 / (2 * j + 1)
         series *= square
     close: Floats = v * (x - mean) + 2.0 * x * v * series
-    if near.all():
+    if is_near:
         return close
     return np.where(near, close, special.xlogy(x, x / mean) - x + mean)
 
@@ -37,16 +46,18 @@ def deviance(x: Floats, mean: Floats) -> Floats:
 @np.errstate(all="ignore")
 def stirling_error(x: Floats) -> Floats:
     """Give ln gamma(x) - ((x - 1/2) ln x - x + ln(2 pi) / 2) for x > 0."""
-    inverse = 1.0 / np.maximum(x, _STIRLING_FROM)
+    x = np.asarray(x)
+    smallest = float(x.min(initial=np.inf))
+    inverse = 1.0 / (x if smallest >= _STIRLING_FROM else np.maximum(x, _STIRLING_FROM))
     square = inverse * inverse
     series = np.zeros_like(inverse)
-    for coefficient in reversed(_STIRLING):
+    for coefficient in _FEW_STIRLING if smallest >= _FEW_STIRLING_FROM else _STIRLING_REVERSED:
         series *= square
         series += coefficient
     expanded: Floats = series * inverse
-    small = x < _STIRLING_FROM
-    if not small.any():
+    if smallest >= _STIRLING_FROM:
         return expanded
+    small = ~(x >= _STIRLING_FROM)
     direct = special.gammaln(x) - ((x - 0.5) * np.log(x) - x + 0.5 * np.log(2.0 * np.pi))
     return np.where(small, direct, expanded)
 

@@ -146,15 +146,21 @@ def _log_e_value(
     Lindon & Malek 2022, averaged over the concentrations: an e-value at every visitor count. Written in
     deviances and Stirling errors, it keeps its digits at 1e12 visitors.
     """
-    k = np.array(concentrations, dtype=np.float64).reshape((-1,) + (1,) * (counts.ndim - 1))
-    total = k + counts.sum(axis=0)
-    mixed = stirling_error(k) - stirling_error(total) - 0.5 * np.log(k / total)
+    total = counts.sum(axis=0)
+    # One concentration after the other: what they need of memory at once stays in the processor's cache.
+    mixed = np.stack([_log_bayes_factor(counts, shares, taking_part, total, k) for k in concentrations])
+    top = mixed.max(axis=0)
+    log_e: Floats = np.log(np.exp(mixed - top).mean(axis=0)) + top
+    return log_e
+
+
+def _log_bayes_factor(counts: Floats, shares: Floats, taking_part: Mask, visitors: Floats, k: float) -> Floats:
+    total = k + visitors
+    found = stirling_error(np.asarray(k)) - stirling_error(total) - 0.5 * np.log(k / total)
     for count, share, part in zip(counts, shares, taking_part, strict=True):
         prior = k * np.where(part, share, 1.0)
         after = prior + count
         evidence = deviance(after, total * share) + 0.5 * np.log(prior / after)
         evidence += stirling_error(after) - stirling_error(prior)
-        mixed += evidence if part.all() else np.where(part, evidence, 0.0)
-    top = mixed.max(axis=0)
-    log_e: Floats = np.log(np.exp(mixed - top).mean(axis=0)) + top
-    return log_e
+        found = found + (evidence if part.all() else np.where(part, evidence, 0.0))
+    return found
