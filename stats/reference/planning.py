@@ -39,7 +39,9 @@ def family(name: str, inputs: Inputs) -> Any:
             for word, rule in rules.items()
         }
     words = [inputs.method, name.lower()]
-    rule = next(rules[word] for said in words for word in rules if word in said)
+    rule = next((rules[word] for said in words for word in rules if word in said), None)
+    if rule is None:
+        raise ValueError(f"no rule for several p-values is named by {name!r}")
     weights = inputs.array("weights") if "weights" in inputs else None
     return multiplicity.adjust(p, cast("multiplicity.Rule", rule), weights)
 

@@ -34,7 +34,7 @@ def failures(vector: Vector) -> list[str]:
     """Say which expected numbers this package does not give, none when all are within the tolerance."""
     try:
         found = evaluate(vector.name, vector.inputs)
-    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
+    except Exception as error:  # noqa: BLE001  (inputs that no formula fits fail this vector, not the run)
         return [f"{type(error).__name__}: {error}"]
     return _differences(vector, "", vector.expected, found)
 

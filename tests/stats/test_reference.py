@@ -130,3 +130,9 @@ FURTHER = [
 def test_further_numbers_of_the_families_are_met(known):
     """Published neighbours of the file's vectors, and edges: nobody came, nobody converted."""
     assert failures(known) == []
+
+
+def test_a_vector_that_no_formula_fits_fails_alone():
+    """A rule that nobody knows, and inputs that make no sense, are a line each and stop nothing."""
+    for inputs in ({"p": [0.01, 0.2]}, {"z": "five"}, {"K": 0, "alpha": 0.05, "sides": 2}):
+        assert failures(Vector("unheard_of", inputs, 1.0, 1e-9, "relative"))
