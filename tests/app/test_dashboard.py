@@ -8,9 +8,9 @@ import httpx
 import msgspec
 import pytest
 
-from app.http import dashboard as pages
 from app.http.auth import COOKIE
-from app.http.dashboard import own_path
+from app.http.dashboard import projects as pages
+from app.http.dashboard.pages import own_path
 from app.log_writer import Unavailable
 from app.results_shape import Results
 from app.templates import numbers, verdict_of

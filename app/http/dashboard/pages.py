@@ -1,0 +1,61 @@
+"""What every page of the dashboard is made of: where it lies, its headers, its errors."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+
+from app.problems import ProblemBody
+from app.services import Services
+from app.templates import render
+
+HOME = "/dashboard"
+LOGIN = f"{HOME}/login"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:;"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+# No dots, backslashes or second slash at the start: nothing that a browser could read as another place.
+_OWN_PATH = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[A-Za-z0-9_.:%&=+-]*)?")
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def page(name: str, status: int = 200, **context: object) -> Response[bytes]:
+    """A template as an answer that no cache keeps."""
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    body = render(name, **context)
+    return Response(body, status_code=status, media_type="text/html", headers=headers)
+
+
+def as_page(answer: Callable[..., Response[bytes]]) -> Callable[..., Response[bytes]]:
+    """The same answer as the API gives, as a page."""
+
+    def answer_page(request: AnyRequest, error: Exception) -> Response[bytes]:
+        told = answer(request, error)
+        problem = msgspec.json.decode(told.content, type=ProblemBody)
+        shown = page("problem.html", problem.status, problem=problem, path=request.url.path)
+        shown.headers.update(told.headers)
+        return shown
+
+    return answer_page
+
+
+def own_path(wanted: str | None) -> str:
+    """The page to go on to: the one wanted if it is surely the dashboard's, or else its first."""
+    if wanted is None or not _OWN_PATH.fullmatch(wanted) or wanted.partition("?")[0] == LOGIN:
+        return HOME
+    return wanted
+
+
+def services_of(request: AnyRequest) -> Services:
+    """What the running server holds."""
+    services: Services = request.app.state.services
+    return services
