@@ -59,6 +59,11 @@ def logged_in(cookie: str | None, admin_token: str) -> bool:
     return session.expires > time.time()
 
 
+def csrf_token(cookie: str) -> str:
+    """What the forms of one session carry: known to its own pages only."""
+    return hmac.new(cookie.encode(), b"prooflog csrf", hashlib.sha256).hexdigest()
+
+
 def _sign(body: bytes, admin_token: str) -> str:
     key = hashlib.sha256(b"prooflog dashboard session\0" + admin_token.encode()).digest()
     return hmac.new(key, body, hashlib.sha256).hexdigest()

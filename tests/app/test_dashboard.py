@@ -34,6 +34,13 @@ async def visitor(client: httpx.AsyncClient) -> httpx.AsyncClient:
     return client
 
 
+async def csrf(client: httpx.AsyncClient) -> str:
+    """What the forms of this login carry."""
+    found = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/dashboard")).text)
+    assert found is not None
+    return found[1]
+
+
 def words(page: httpx.Response) -> str:
     """What a page says, without its marks."""
     body = re.sub(r"<head>.*?</head>|<[^>]+>", " ", page.text, flags=re.DOTALL)
@@ -109,9 +116,42 @@ async def test_logging_out_ends_the_session(visitor: httpx.AsyncClient) -> None:
     assert (await visitor.get("/dashboard")).status_code == 200
     assert (await visitor.get("/dashboard/login")).headers["location"] == "/dashboard"
     assert (await visitor.get("/dashboard/logout")).headers["location"] == "/dashboard"
-    answer = await visitor.post("/dashboard/logout")
+    answer = await visitor.post("/dashboard/logout", data={"csrf": await csrf(visitor)})
     assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/login")
     assert (await visitor.get("/dashboard")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 303),
+        ({"Sec-Fetch-Site": "same-origin"}, 303),
+        ({"Origin": "http://prooflog.test"}, 303),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+async def test_no_other_site_logs_anybody_in(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    """Where the browser says that the form came from elsewhere, even the right token sets no cookie."""
+    answer = await client.post("/dashboard/login", data={"token": ADMIN_TOKEN}, headers=headers)
+    assert (answer.status_code, COOKIE in answer.cookies) == (status, status == 303)
+
+
+@pytest.mark.parametrize("given", ["none", "empty", "another", "field", "header"])
+async def test_a_change_needs_the_token_of_its_session(visitor: httpx.AsyncClient, given: str) -> None:
+    """As a hidden field or a header; without it nothing happens, and the page says what to do."""
+    token = await csrf(visitor)
+    data = {"none": {}, "empty": {"csrf": ""}, "another": {"csrf": "é" * 64}, "field": {"csrf": token}}.get(given)
+    headers = {"X-CSRF-Token": token} if given == "header" else {}
+    answer = await visitor.post("/dashboard/logout", data=data, headers=headers)
+    assert answer.status_code == (303 if given in {"field", "header"} else 403)
+    if answer.status_code == 403:
+        assert "load its page again" in words(answer)
+        assert (await visitor.get("/dashboard")).status_code == 200
 
 
 async def test_an_empty_installation_says_what_to_do(visitor: httpx.AsyncClient) -> None:

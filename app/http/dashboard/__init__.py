@@ -5,10 +5,11 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
 from app import problems
+from app.http.dashboard.access import admit, admit_anybody
 from app.http.dashboard.experiment import experiment_page
 from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, as_page
 from app.http.dashboard.projects import projects_page
-from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see, require_login
+from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
 from app.templates import stylesheet
@@ -38,12 +39,13 @@ async def no_such_page(rest: FromPath[str]) -> Response[bytes]:
 
 _pages = Router(
     "/",
-    route_handlers=[projects_page, experiment_page, no_such_page],
-    before_request=require_login,
+    route_handlers=[projects_page, experiment_page, log_out, no_such_page],
+    before_request=admit,
 )
 dashboard_router = Router(
     HOME,
-    route_handlers=[login_page, log_in, log_out, nothing_to_see, style, _pages],
+    route_handlers=[login_page, log_in, nothing_to_see, style, _pages],
+    before_request=admit_anybody,
     exception_handlers={
         Problem: as_page(problems.answer_problem),
         Refusal: as_page(problems.answer_refusal),

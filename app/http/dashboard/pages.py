@@ -28,10 +28,11 @@ _OWN_PATH = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[A-Za-z0-9_.:%&=+-]*
 AnyRequest = Request[Any, Any, Any]
 
 
-def page(name: str, status: int = 200, **context: object) -> Response[bytes]:
-    """A template as an answer that no cache keeps."""
+def page(request: AnyRequest, name: str, status: int = 200, **context: object) -> Response[bytes]:
+    """A template as an answer that no cache keeps; it gets `login` and `csrf` of who asks by itself."""
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
-    body = render(name, **context)
+    login = request.state.get("login")
+    body = render(name, login=login, csrf=login.csrf if login else "", **context)
     return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
@@ -41,7 +42,7 @@ def as_page(answer: Callable[..., Response[bytes]]) -> Callable[..., Response[by
     def answer_page(request: AnyRequest, error: Exception) -> Response[bytes]:
         told = answer(request, error)
         problem = msgspec.json.decode(told.content, type=ProblemBody)
-        shown = page("problem.html", problem.status, problem=problem, path=request.url.path)
+        shown = page(request, "problem.html", problem.status, problem=problem, path=request.url.path)
         shown.headers.update(told.headers)
         return shown
 

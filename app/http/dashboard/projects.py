@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from litestar import Response, get
 
 from app.experiments import read_experiments
+from app.http.dashboard.access import login_of
 from app.http.dashboard.pages import AnyRequest, page, services_of
 from app.http.results import find_results
 from app.projects import Project, read_projects
@@ -37,10 +38,10 @@ class ProjectPart(NamedTuple):
 @get("/", include_in_schema=False)
 async def projects_page(request: AnyRequest) -> Response[bytes]:
     """All projects with their experiments, each with its visitors and its verdict in a line."""
-    services = services_of(request)
+    services, login = services_of(request), login_of(request)
     origin = services.settings.public_url or str(request.base_url).rstrip("/")
     async with services.pool.connection() as connection:
-        projects = await read_projects(connection)
+        projects = [known for known in await read_projects(connection) if login.sees(known.project_id)]
         experiments = {
             project.project_id: await read_experiments(connection, project.project_id) for project in projects
         }
@@ -53,7 +54,7 @@ async def projects_page(request: AnyRequest) -> Response[bytes]:
         )
         for project in projects
     ]
-    return page("projects.html", parts=parts, origin=origin)
+    return page(request, "projects.html", parts=parts, origin=origin)
 
 
 async def _figures(services: Services, experiments: dict[Any, list[Experiment]]) -> dict[Any, Results]:

@@ -1,12 +1,12 @@
-"""Logging in and out, and what lets nobody else in."""
+"""Logging in and out."""
 
 from typing import Any
-from urllib.parse import quote
 
 from litestar import Response, get, post
 from litestar.response import Redirect
 
-from app.http.auth import COOKIE, is_admin_token, logged_in, session_cookie
+from app.http.auth import COOKIE, is_admin_token, session_cookie
+from app.http.dashboard.access import find_login
 from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, own_path, page, services_of
 
 
@@ -14,9 +14,9 @@ from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, own_path, page, se
 async def login_page(request: AnyRequest) -> Response[Any]:
     """The form that asks for the admin token; on to the dashboard for who is logged in."""
     back = own_path(request.query_params.get("next"))
-    if _is_logged_in(request):
+    if await find_login(request) is not None:
         return Redirect(back, status_code=303)
-    return page("login.html", back=back, message=None)
+    return page(request, "login.html", back=back, message=None)
 
 
 @post("/login", include_in_schema=False)
@@ -27,7 +27,7 @@ async def log_in(request: AnyRequest) -> Response[Any]:
     back = own_path(back if isinstance(back, str) else None)
     admin_token = services_of(request).admin_token
     if not (isinstance(token, str) and is_admin_token(token.strip(), admin_token)):
-        return page("login.html", 401, back=back, message="That is not the admin token of this server.")
+        return page(request, "login.html", 401, back=back, message="That is not the admin token of this server.")
     redirect = Redirect(back, status_code=303)
     redirect.set_cookie(session_cookie(admin_token, secure=request.url.scheme == "https"))
     return redirect
@@ -45,17 +45,3 @@ async def log_out() -> Response[Any]:
 async def nothing_to_see() -> Response[Any]:
     """Who opens the address of the log-out button goes to the first page, logged in or not."""
     return Redirect(HOME, status_code=303)
-
-
-async def require_login(request: AnyRequest) -> Response[Any] | None:
-    """Send who is not logged in to the form, and from there back."""
-    if _is_logged_in(request):
-        return None
-    query = f"?{request.url.query}" if request.url.query else ""
-    wanted = own_path(request.url.path + query)
-    # The first page is where a login leads anyway.
-    return Redirect(LOGIN if wanted == HOME else f"{LOGIN}?next={quote(wanted, safe='')}", status_code=303)
-
-
-def _is_logged_in(request: AnyRequest) -> bool:
-    return logged_in(request.cookies.get(COOKIE), services_of(request).admin_token)

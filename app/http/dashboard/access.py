@@ -1,0 +1,158 @@
+"""Who is logged in to the dashboard, what they may do where, and what no other site can make them do."""
+
+import hmac
+from typing import Any, Literal, get_args
+from urllib.parse import quote, urlsplit
+from uuid import UUID
+
+import msgspec
+from litestar import Response
+from litestar.response import Redirect
+
+from app.find_results import owner_of
+from app.http.auth import COOKIE, csrf_token, logged_in
+from app.http.backend import parse_experiment_id
+from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, own_path, services_of
+from app.problems import Problem
+from domain import refusals
+
+# From the least to the most; each may do what those before it may.
+Role = Literal["viewer", "editor", "owner"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+_READS = {"GET", "HEAD", "OPTIONS"}
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Somebody who is logged in: what facts record as their actor, and their role in each project.
+
+    `roles` is None for the admin token, which is owner of everything. `csrf` goes into every form.
+    """
+
+    actor: str
+    roles: dict[UUID, Role] | None
+    csrf: str
+
+    def sees(self, project_id: UUID) -> bool:
+        """Whether they have any role in a project."""
+        return self.roles is None or project_id in self.roles
+
+    def may(self, project_id: UUID, role: Role) -> bool:
+        """Whether they have this role in a project, or a higher one."""
+        if self.roles is None:
+            return True
+        held = self.roles.get(project_id)
+        return held is not None and ROLES.index(held) >= ROLES.index(role)
+
+
+def login_of(request: AnyRequest) -> Login:
+    """Who is logged in; only where the router admits nobody else."""
+    login: Login = request.state.login
+    return login
+
+
+def require_role(request: AnyRequest, project_id: UUID, role: Role) -> Login:
+    """Let only pass who has this role in the project, or a higher one.
+
+    Problem 404 where they have none, as if there were no such project; 403 where theirs is too low.
+    """
+    login = login_of(request)
+    if not login.sees(project_id):
+        raise Problem(404, "unknown_project", "there is no project with this projectId")
+    _require(login, project_id, role)
+    return login
+
+
+def require_admin_login(request: AnyRequest) -> Login:
+    """Let only the admin token's login pass; Problem 403 otherwise."""
+    login = login_of(request)
+    if login.roles is not None:
+        raise Problem(403, "forbidden", "only who is logged in with the admin token may do that")
+    return login
+
+
+async def require_experiment(request: AnyRequest, experiment_id: str, role: Role) -> tuple[UUID, UUID]:
+    """The project and the id of an experiment, for who has this role there, or a higher one.
+
+    Refuses as not found where there is none or they have no role; Problem 403 where theirs is too low.
+    """
+    wanted = parse_experiment_id(experiment_id)
+    async with services_of(request).pool.connection() as connection:
+        project_id = await owner_of(connection, wanted)
+    login = login_of(request)
+    if not login.sees(project_id):
+        raise refusals.ExperimentNotFound
+    _require(login, project_id, role)
+    return project_id, wanted
+
+
+async def admit(request: AnyRequest) -> Response[Any] | None:
+    """Let only who is logged in pass, and only forms of our own pages; others go to log in, and come back."""
+    login = await find_login(request)
+    if login is None:
+        return _ask_to_log_in(request)
+    request.state.login = login
+    check_origin(request)
+    await check_csrf(request)
+    return None
+
+
+async def admit_anybody(request: AnyRequest) -> None:
+    """Let everybody pass, but no form that another site sent: nobody is logged in as somebody else unasked."""
+    check_origin(request)
+
+
+async def find_login(request: AnyRequest) -> Login | None:
+    """Who a request's cookie says is logged in, if it is one of ours and still holds."""
+    cookie = request.cookies.get(COOKIE)
+    if cookie is None or not logged_in(cookie, services_of(request).admin_token):
+        return None
+    return Login(actor="admin", roles=None, csrf=csrf_token(cookie))
+
+
+async def check_csrf(request: AnyRequest) -> None:
+    """Problem 403 for a change without the token that only our own pages know, in a field or a header."""
+    if request.method in _READS:
+        return
+    given: object = request.headers.get(CSRF_HEADER)
+    if given is None and request.headers.get("content-type", "").startswith(_FORMS):
+        given = (await request.form()).get(CSRF_FIELD)
+    expected = login_of(request).csrf
+    if not (isinstance(given, str) and hmac.compare_digest(given.encode(), expected.encode())):
+        raise Problem(403, "form_expired", "this form is not of your present login: load its page again")
+
+
+def check_origin(request: AnyRequest) -> None:
+    """Problem 403 for a change that a browser says another site asks for; what says nothing is no browser.
+
+    Browsers send Sec-Fetch-Site over https and to this machine, and Origin with every POST.
+    """
+    if request.method in _READS:
+        return
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        own = site in {"same-origin", "none"}
+    else:
+        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not own:
+        raise Problem(403, "cross_site", "this form was sent from another site")
+
+
+def _require(login: Login, project_id: UUID, role: Role) -> None:
+    if not login.may(project_id, role):
+        held = (login.roles or {})[project_id]
+        article = "a" if role == "viewer" else "an"
+        raise Problem(403, "role_too_low", f"that takes {article} {role} of the project, and you are its {held}")
+
+
+def _ask_to_log_in(request: AnyRequest) -> Response[Any]:
+    if "hx-request" in request.headers:  # a part of a page: it is the whole page that has to go
+        return Response(None, status_code=204, headers={"HX-Redirect": LOGIN})
+    query = f"?{request.url.query}" if request.url.query else ""
+    wanted = own_path(request.url.path + query) if request.method in _READS else HOME
+    # The first page is where a login leads anyway.
+    return Redirect(LOGIN if wanted == HOME else f"{LOGIN}?next={quote(wanted, safe='')}", status_code=303)
