@@ -1,4 +1,4 @@
-"""The dashboard's pages: Jinja2 templates with everything escaped, one stylesheet, the words for numbers."""
+"""The dashboard's pages: Jinja2 templates with everything escaped, a stylesheet, a script, the words for numbers."""
 
 import functools
 import hashlib
@@ -11,14 +11,21 @@ from app.templates import numbers
 from app.templates.intervals import interval_bars
 from app.templates.verdicts import verdict_of
 
-__all__ = ["Stylesheet", "render", "stylesheet", "verdict_of"]
+__all__ = ["ASSETS", "Asset", "asset", "render", "verdict_of"]
+
+# What every page loads, by the name it has below /dashboard: where its file is, and its type.
+ASSETS = {
+    "style.css": ("app.templates", "style.css", "text/css"),
+    "dashboard.js": ("app.script", "built/dashboard.js", "text/javascript"),
+}
 
 
-class Stylesheet(NamedTuple):
-    """The one stylesheet and the tag that changes with it."""
+class Asset(NamedTuple):
+    """A file that every page loads, and the tag that changes with it."""
 
     body: bytes
     tag: str
+    media_type: str
 
 
 def render(name: str, **context: object) -> bytes:
@@ -27,10 +34,11 @@ def render(name: str, **context: object) -> bytes:
 
 
 @functools.cache
-def stylesheet() -> Stylesheet:
-    """The stylesheet, read once."""
-    body = importlib.resources.files(__name__).joinpath("style.css").read_bytes()
-    return Stylesheet(body, hashlib.sha256(body).hexdigest()[:16])
+def asset(name: str) -> Asset:
+    """One of ASSETS, read once."""
+    package, path, media_type = ASSETS[name]
+    body = importlib.resources.files(package).joinpath(path).read_bytes()
+    return Asset(body, hashlib.sha256(body).hexdigest()[:16], media_type)
 
 
 @functools.cache
@@ -45,7 +53,7 @@ def _environment() -> Environment:
     )
     environment.filters |= numbers.FILTERS
     environment.globals |= {
-        "style_tag": stylesheet().tag,
+        "address_of": lambda name: f"/dashboard/{name}?v={asset(name).tag}",
         "interval_bars": interval_bars,
         "verdict_of": verdict_of,
     }

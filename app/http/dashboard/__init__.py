@@ -1,4 +1,4 @@
-"""The dashboard: projects, experiments and results for people, as plain HTML that needs no JavaScript."""
+"""The dashboard: projects, experiments and results for people, as HTML that needs no JavaScript."""
 
 from litestar import Response, Router, get
 from litestar.exceptions import HTTPException, NotFoundException
@@ -6,29 +6,14 @@ from litestar.params import FromPath
 
 from app import problems
 from app.http.dashboard.access import admit, admit_anybody
+from app.http.dashboard.assets import asset_file
 from app.http.dashboard.experiment import experiment_page
-from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, as_page
+from app.http.dashboard.pages import HOME, as_page
 from app.http.dashboard.projects import projects_page
 from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
-from app.templates import stylesheet
 from domain.refusals import Refusal
-
-
-@get("/style.css", include_in_schema=False)
-async def style(request: AnyRequest) -> Response[bytes]:
-    """The one stylesheet; its address changes with it, so browsers may keep it."""
-    sheet = stylesheet()
-    headers = {**SECURITY_HEADERS, "ETag": f'"{sheet.tag}"', "Cache-Control": "public, max-age=86400"}
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    unchanged = headers["ETag"] in known
-    return Response(
-        b"" if unchanged else sheet.body,
-        status_code=304 if unchanged else 200,
-        media_type="text/css",
-        headers=headers,
-    )
 
 
 @get("/{rest:path}", include_in_schema=False)
@@ -44,7 +29,7 @@ _pages = Router(
 )
 dashboard_router = Router(
     HOME,
-    route_handlers=[login_page, log_in, nothing_to_see, style, _pages],
+    route_handlers=[login_page, log_in, nothing_to_see, asset_file, _pages],
     before_request=admit_anybody,
     exception_handlers={
         Problem: as_page(problems.answer_problem),

@@ -1,0 +1,12 @@
+// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons.
+import htmx from "htmx.org";
+
+import { copyButtons } from "./copy.js";
+
+// The pages' policy forbids code from strings and inline styles: htmx shall not try.
+htmx.config.allowEval = false;
+htmx.config.includeIndicatorStyles = false;
+htmx.config.selfRequestsOnly = true;
+htmx.config.historyCacheSize = 0;
+
+copyButtons(document);
