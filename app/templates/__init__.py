@@ -1,4 +1,4 @@
-"""The dashboard's pages: Jinja2 templates with everything escaped, a stylesheet, a script, the words for numbers."""
+"""The pages of the dashboard: Jinja2 templates, everything escaped; stylesheet, script, words for numbers."""
 
 import functools
 import hashlib
