@@ -17,7 +17,7 @@ from app.decoding import Rejected, decode_track, decode_with_care
 from app.json_body import BODY_BYTES_MAX, inflate
 from app.problems import Problem
 from app.projects import Project, parse_project_id
-from app.script import render_script
+from app.script import render_preview, render_script
 from app.services import Services
 
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=30"
@@ -82,16 +82,21 @@ async def _append(services: Services, body: bytes, origin: str | None) -> bytes:
 
 @route("/script.js", http_method=READ, summary="The tracking script of a project", tags=["browser"])
 async def script(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
-    """The browser script with the running experiments inlined, so that one request decides before paint."""
+    """The browser script with the running experiments inlined, so that one request decides before paint.
+
+    With `preview=1`, what the script loads instead where a form of the dashboard looks at a page.
+    """
     project = await _project(request, services)
-    experiments = await services.active.get(services.pool, project.project_id)
     base_url = services.settings.public_url or str(request.base_url).rstrip("/")
-    body = render_script(
-        project_id=str(project.project_id),
-        base_url=base_url,
-        experiments=experiments,
-        count_bots=services.settings.count_bots,
-    )
+    if request.query_params.get("preview") == "1":
+        body = render_preview(base_url)
+    else:
+        body = render_script(
+            project_id=str(project.project_id),
+            base_url=base_url,
+            experiments=await services.active.get(services.pool, project.project_id),
+            count_bots=services.settings.count_bots,
+        )
     coding = chosen_coding(request.headers.get("accept-encoding", ""))
     headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Vary": "Host, Accept-Encoding"}
     if coding is not None:

@@ -1,6 +1,7 @@
 """The browser script with a project's running experiments inlined, and the demo page that loads it.
 
-`source` is bundled by `make script` into `built`: `core.js` for projects without running experiments, `full.js`.
+`source` is bundled by `make script` into `built`: `core.js` for projects without running experiments, `full.js`,
+and `preview.js`, which both load where the dashboard looks at a page.
 """
 
 import functools
@@ -12,7 +13,7 @@ from typing import Any
 
 from app.script.sanitizing import sanitize_html
 
-__all__ = ["render_demo", "render_script", "sanitize_html"]
+__all__ = ["render_demo", "render_preview", "render_script", "sanitize_html"]
 
 _PLACEHOLDER = "__GMP_CONFIG__"
 
@@ -36,10 +37,13 @@ def render_script(
         "countBots": count_bots,
         "experiments": [_experiment(experiment) for experiment in experiments],
     }
-    text = json.dumps(config, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
     # A page without experiments need not carry what changes pages.
-    before, after = _template("full" if experiments else "core")
-    return (before + text + after).encode("ascii")
+    return _filled("full" if experiments else "core", config)
+
+
+def render_preview(base_url: str) -> bytes:
+    """Build what shows a page the changes of a form; it talks to the dashboard of `base_url` alone."""
+    return _filled("preview", {"baseUrl": base_url})
 
 
 def render_demo(project_id: str, script_url: str) -> bytes:
@@ -67,6 +71,12 @@ def _change(change: Mapping[str, Any]) -> dict[str, Any]:
     if change["changeType"] == "html":
         kept["value"] = sanitize_html(change["value"])
     return kept
+
+
+def _filled(name: str, config: Mapping[str, Any]) -> bytes:
+    text = json.dumps(config, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+    before, after = _template(name)
+    return (before + text + after).encode("ascii")
 
 
 @functools.cache

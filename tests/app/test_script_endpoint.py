@@ -80,6 +80,28 @@ async def test_who_has_the_script_already_gets_304(project: HttpProject, snapsho
     assert (await script(project, headers={"if-none-match": etag})).status_code == 200
 
 
+async def test_a_page_that_is_looked_at_loads_what_talks_to_the_dashboard(project: HttpProject) -> None:
+    """Another script of the same address, that knows no experiment and only where the dashboard is."""
+    await project.running()
+    parameters = {"projectId": project.project_id, "preview": "1"}
+    answer = await project.client.get(f"{API}/script.js", params=parameters)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert '{"baseUrl":"http://prooflog.test"}' in answer.text
+    assert project.project_id not in answer.text
+
+
+async def test_the_script_stays_small(project: HttpProject) -> None:
+    """4.0 KB compressed on pages without experiments, 6.0 KB with ten of them."""
+    sizes = []
+    for _ in range(2):
+        answer = await script(project, headers={"accept-encoding": "gzip"})
+        sizes.append(int(answer.headers["content-length"]))
+        for number in range(10):
+            await project.running(name=f"Headline {number}")
+    assert sizes[0] <= 4.0 * 1024
+    assert sizes[1] <= 6.0 * 1024
+
+
 async def test_without_a_project_there_is_no_script(
     client: httpx.AsyncClient, snapshot: SnapshotAssertion
 ) -> None:

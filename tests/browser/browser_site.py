@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from app.script import render_script
+from app.script import render_preview, render_script
 
 PROJECT_ID = "6d1c2b1e-0d5f-4f5c-9a57-0c8a5c1f3b11"
 EXPERIMENT_ID = "0b9d2f6e-53a8-4a3b-8f0f-4d0c6f7f2a01"
 TRACK_PATH = "/api/analytics/track"
+PREVIEW_PATH = f"/api/analytics/script.js?projectId={PROJECT_ID}&preview=1"
 WAIT_SECONDS = 8.0
 
 
@@ -145,6 +146,9 @@ class Handler(BaseHTTPRequestHandler):
                 count_bots=self.site.count_bots,
             )
             self._send(200, script, {"Content-Type": "text/javascript", "Cache-Control": "no-store"})
+        elif self.path == PREVIEW_PATH:
+            headers = {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"}
+            self._send(200, render_preview(self.site.url), headers)
         elif path in self.site.pages:
             headers = {"Content-Type": "text/html; charset=utf-8", **self.site.page_headers}
             self._send(200, self.site.pages[path].encode(), headers)

@@ -15,7 +15,8 @@ const BACKOFF_MS_MAX = 300e3;
 const ANSWER_MS_MAX = 30e3;
 
 const origin = config.baseUrl || safe(() => new URL(doc.currentScript.src).origin)() || location.origin;
-const trackUrl = origin.replace(/\/+$/, "") + "/api/analytics/track";
+export const apiUrl = origin.replace(/\/+$/, "") + "/api/analytics/";
+const trackUrl = apiUrl + "track";
 const outboxPrefix = `gmp_out:${config.projectId}:`;
 const outboxKey = outboxPrefix + uuid();
 const bytes = (text) => new Blob([text]).size;
