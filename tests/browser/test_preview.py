@@ -1,4 +1,4 @@
-"""A page that a form of the dashboard looks at: it shows what it is sent, says what it finds, and counts nobody."""
+"""A page that a form of the dashboard looks at: it shows what it is sent, says what it finds, counts nobody."""
 
 import pytest
 
@@ -29,7 +29,7 @@ KEPT = "[document.cookie, ...Object.keys(localStorage), ...Object.keys(sessionSt
 
 @pytest.fixture
 def customer(site):
-    """Another origin than the dashboard's, under a strict policy, whose script comes from the dashboard's server."""
+    """Another origin than the dashboard's, where visitors must consent; its script comes from the dashboard's."""
     script = f"<script src='{site.url}/script.js' data-consent></script>"
     body = "<h1>Old</h1><p id='promise'>Plain</p><a href='/other'>On</a><script>grademypage.optIn()</script>"
     site.pages |= {"/shop": page_html(body, script), "/form": DASHBOARD}
