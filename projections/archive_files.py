@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from projections.archived_log import ArchiveError
+from projections.chain import StoredRow
 from projections.event_log import ROW_FIELDS_HASHED, postgres_us
 
 FORMAT_VERSION = 1
@@ -51,14 +52,6 @@ class Batch(NamedTuple):
     received_at: datetime
     digest: bytes
     rows: Sequence[bytes]
-
-
-class ArchivedRow(NamedTuple):
-    """A row of a file: where it stands, when it was received (as `postgres_us`), and its other fields."""
-
-    position: int
-    received_us: int
-    row: bytes
 
 
 class FileEntry(msgspec.Struct, frozen=True, rename="camel"):
@@ -133,7 +126,7 @@ class ParquetFile:
             self._partial.unlink(missing_ok=True)
 
 
-def read_file(path: Path, sha256: bytes) -> list[ArchivedRow]:
+def read_file(path: Path, sha256: bytes) -> list[StoredRow]:
     """A file's rows in order; ArchiveError when it is missing or not what was written."""
     data = read_checked(path, sha256)
     table = pq.read_table(pa.BufferReader(data), use_threads=False)
@@ -142,7 +135,7 @@ def read_file(path: Path, sha256: bytes) -> list[ArchivedRow]:
     received = _since_2000(table["received_at"])
     fields = [_encoded(table[name]) for name, _ in _FIELDS]
     rows = map(b"".join, zip(*fields, strict=True))
-    return list(map(ArchivedRow, table["position"].to_pylist(), received.tolist(), rows))
+    return list(map(StoredRow, table["position"].to_pylist(), received.tolist(), rows))
 
 
 def read_checked(path: Path, sha256: bytes) -> bytes:

@@ -9,7 +9,6 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.archive_files import (
-    ArchivedRow,
     Batch,
     FileEntry,
     Manifest,
@@ -19,8 +18,8 @@ from projections.archive_files import (
     write_manifest,
 )
 from projections.archived_log import ArchiveError
-from projections.chain import stored_rows
-from projections.event_log import chain_digest, postgres_us, received_at
+from projections.chain import follows, stored_rows
+from projections.event_log import received_at
 from projections.queries import queries
 
 # A reader holds a whole file in memory, and the replay of one is a step.
@@ -128,13 +127,14 @@ async def _next_batches(connection: AsyncConnection[Any], wanted: PositionRange,
     batches: list[Batch] = []
     position = wanted.first
     for first, count, received, digest in found:
-        batch = Batch(first, received, bytes(digest), rows[first - wanted.first :][:count])
-        previous = chain_digest(previous, wanted.project_id, first, received, batch.rows)
-        if first != position or len(batch.rows) != count or previous != batch.digest:
+        batch = rows[first - wanted.first :][:count]
+        is_next = first == position
+        if not is_next or not follows(previous, wanted.project_id, first, count, received, bytes(digest), batch):
             break
-        batches.append(batch)
+        previous = bytes(digest)
+        batches.append(Batch(first, received, previous, [row.row for row in batch]))
         position = first + count
-    if len(batches) < len(found) or not batches:
+    if len(batches) < len(found) or not batches or len(rows) != last - wanted.first + 1:
         raise ArchiveError(
             f"positions from {position} on of project {wanted.project_id} are not what was written: "
             "see `prooflog log verify`"
@@ -152,14 +152,10 @@ async def _prove(connection: AsyncConnection[Any], place: Path, project_id: UUID
     while wanted.first <= wanted.last:
         for first, count, received, expected in await _claims(connection, wanted, FILE_EVENTS_MAX):
             part = rows[first - entry.first_position :][:count]
-            digest = chain_digest(digest, project_id, first, received, [row.row for row in part])
-            if digest != bytes(expected) or not _placed(part, first, postgres_us(received)):
+            if not follows(digest, project_id, first, count, received, bytes(expected), part):
                 raise ArchiveError(f"{place / entry.name} does not hold position {first} as the log does")
+            digest = bytes(expected)
             wanted = wanted._replace(first=first + count)
-
-
-def _placed(rows: list[ArchivedRow], first: int, received_us: int) -> bool:
-    return all(row[:2] == (position, received_us) for position, row in enumerate(rows, first))
 
 
 async def _claims(

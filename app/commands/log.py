@@ -9,7 +9,7 @@ from app.commands.session import Connection, with_database
 from app.progress import progress
 from app.settings import Settings
 from projections import generations
-from projections.chain import ChainReport, verify_chain
+from projections.chain import knows_digest, verify_chain
 from projections.log_months import PartitionSize, closed_partitions, sizes
 
 
@@ -19,23 +19,39 @@ def log() -> None:
 
 
 @log.command("verify")
+@click.option(
+    "--noted",
+    metavar="DIGEST",
+    multiple=True,
+    help="A digest that an earlier run showed, kept elsewhere: the log must go on from there; repeatable.",
+)
 @click.pass_obj
-def verify(settings: Settings) -> None:
-    """Check that positions are dense and that the hash chain follows from the rows; exit code 1 when not."""
+def verify(settings: Settings, noted: tuple[str, ...]) -> None:
+    """Check that positions are dense and that the hash chain follows from the rows; exit code 1 when not.
 
-    async def work(connection: Connection, _url: str) -> list[ChainReport]:
-        reports = []
+    Who may write to the database could make a whole chain anew: only a digest kept elsewhere shows that.
+    """
+
+    async def work(connection: Connection, _url: str) -> bool:
+        intact = True
         for project in await generations.status(connection):
             with progress(f"checking {project.name}", project.head) as advance:
                 report = await verify_chain(connection, project.project_id, advance, settings.archive_dir)
+            fault = report.fault
+            if fault is None and report.events < project.position:
+                fault = f"events up to {project.position} were counted, and the log ends before"
             click.echo(
                 f"{project.project_id}  {report.events} events in {report.batches} batches"
-                f"  {report.fault or 'intact'}  {project.name}"
+                f"  {fault or 'intact'}  {report.digest.hex()}  {project.name}"
             )
-            reports.append(report)
-        return reports
+            intact = intact and fault is None
+        for digest in noted:
+            if not await knows_digest(connection, digest):
+                click.echo(f"{digest} is the digest of no batch: the log is not the one that showed it")
+                intact = False
+        return intact
 
-    if any(report.fault for report in with_database(settings, work)):
+    if not with_database(settings, work):
         raise click.exceptions.Exit(1)
 
 

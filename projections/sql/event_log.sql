@@ -67,12 +67,16 @@ where project_id = %(project_id)s and first_position > %(after)s
 order by first_position
 limit %(batches_max)s;
 
--- first_after: the first event behind a position
-select min(position) from event_log where project_id = %(project_id)s and position > %(after)s;
+-- digest_known: whether the chain of any project has a digest
+select exists (select from log_batch where encode(digest, 'hex') = %(digest)s);
 
--- copy_out: the hashed fields of a range of rows, in order and in binary form
+-- first_outside: the first row at a position that no batch has given, up to the end of the last one
+select min(position) from event_log
+where project_id = %(project_id)s and (position > %(after)s or position < 1);
+
+-- copy_out: a range of rows in order and in binary form: their place, their time, then the hashed fields
 copy (
-    select occurred_at, event_id, source, experiment_id, variant_id, event_type, event_name, visitor_id,
+    select position, received_at, occurred_at, event_id, source, experiment_id, variant_id, event_type, event_name, visitor_id,
            session_id, pathname, full_url, referrer, utm, event_data, context
     from event_log
     where project_id = %(project_id)s and position > %(after)s and position <= %(until)s

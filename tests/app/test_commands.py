@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import psycopg
@@ -206,6 +207,24 @@ def test_the_log_is_verified(shell, database_url) -> None:
         connection.execute("update event_log set event_type = 'else' where position = 3")
 
     assert "position" in shell.run("log", "verify", code=1).stdout
+
+
+def test_a_log_whose_end_was_cut_off_is_noticed(shell, database_url) -> None:
+    """By what was counted of it, and by the digest that somebody noted, also when the chain is made anew."""
+    shell.experiment()
+    shell.run("projections", "rebuild")
+    digest = re.search(r"intact  ([0-9a-f]{64})  ", shell.run("log", "verify").stdout)[1]
+    shell.run("log", "verify", "--noted", digest)
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("delete from event_log where position = 4")
+        connection.execute("delete from log_batch where first_position = 4")
+    assert "up to 4 were counted" in shell.run("log", "verify", code=1).stdout
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update projection_2.projection_checkpoint set position = 3")
+    shell.run("log", "verify")
+    assert f"{digest} is the digest of no batch" in shell.run("log", "verify", "--noted", digest, code=1).stdout
 
 
 def test_a_rebuild_that_was_interrupted_leaves_nothing_behind(shell, database_url) -> None:

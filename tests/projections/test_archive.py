@@ -253,10 +253,14 @@ async def test_an_archive_directory_must_be_there(connection, project_id, tmp_pa
 @pytest.mark.usefixtures("project_id")
 async def test_a_log_that_was_changed_is_not_archived(connection, tmp_path):
     """An archive cannot make a changed row look as if it had been written so."""
-    await connection.execute("update event_log set event_name = 'else' where position = 40")
-
-    with pytest.raises(ArchiveError, match="log verify"):
-        await _archive(connection, tmp_path)
+    for change, back in (
+        ("event_name = 'else'", "event_name = null"),
+        ("received_at = received_at + interval '1 second'", "received_at = received_at - interval '1 second'"),
+    ):
+        await connection.execute(f"update event_log set {change} where position = 40")
+        with pytest.raises(ArchiveError, match="log verify"):
+            await _archive(connection, tmp_path)
+        await connection.execute(f"update event_log set {back} where position = 40")
 
     row = await (await connection.execute("select count(*) from event_log where position = 40")).fetchone()
     assert row[0] == 1

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app.database import connect
+from projections import chain
 from projections.chain import verify_chain
 from projections.event_log import (
     EMPTY_HEAD,
@@ -131,12 +132,21 @@ async def test_a_reader_never_sees_a_later_event_before_an_earlier_one(database_
         assert looks > 1
 
 
+_COPIED = (
+    "insert into event_log (project_id, position, received_at, occurred_at, event_id, source, event_type)"
+    " select project_id, {position}, {time}, occurred_at, event_id, source, event_type"
+    " from event_log where position = 4"
+)
 CHANGES = {
     "a field of a row": "update event_log set full_url = 'https://else.example/' where position = 2",
     "a row that was removed": "delete from event_log where position = 2",
     "a batch that was removed": "delete from log_batch where first_position = 1",
     "the last batch, removed": "delete from log_batch where first_position = 4",
     "the time of a batch": "update log_batch set received_at = received_at + interval '1 second'",
+    "the time of a row": "update event_log set received_at = received_at + interval '1 second' where position = 2",
+    "a row that took the place of another batch": "update event_log set position = 3 where position = 4",
+    "the last row, there twice": _COPIED.format(position="position", time="received_at + interval '1 second'"),
+    "a row before the first": _COPIED.format(position="0", time="received_at"),
     "two rows, exchanged": (
         "update event_log set position = case position when 2 then -3 when 3 then -2 end where position in (2, 3);"
         "update event_log set position = -position where position < 0"
@@ -151,12 +161,29 @@ async def test_the_chain_shows_what_was_changed_by_hand(connection, change) -> N
     await append_facts(connection, project_id, [plan().created()], NOW)
     pages = decoded(project_id, browser_event(), browser_event(pathname="/b"))
     await append(connection, {project_id: pages}, {}, lambda: NOW)
-    await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda: NOW)
-    assert await verify_chain(connection, project_id) == (3, 4, None)
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda: later)
+    head = await read_head(connection, project_id)
+    assert await verify_chain(connection, project_id) == (3, 4, None, head.digest)
 
     await connection.execute(CHANGES[change])
 
     assert (await verify_chain(connection, project_id)).fault
+
+
+async def test_the_proof_of_large_batches_takes_few_at_once(connection, monkeypatch) -> None:
+    """However large batches are, one at least is read, and rows of no more than some thousand events."""
+    monkeypatch.setattr(chain, "EVENTS_AT_ONCE", 3)
+    project_id = await new_project(connection)
+    for number in range(4):
+        rows = [Seen(f"{number}-{at}", 1).row() for at in range(1 + number)]
+        await append(connection, {project_id: rows}, {}, lambda: NOW)
+    seen: list[int] = []
+
+    report = await verify_chain(connection, project_id, seen.append)
+
+    assert report[:3] == (4, 10, None)
+    assert seen == [3, 6, 10]
 
 
 async def test_received_at_never_goes_backwards(connection) -> None:
