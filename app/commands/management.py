@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from app.commands.session import Connection, find_project, parse_id, with_database
-from app.experiments import create_experiment, execute, read_experiments
+from app.experiments import create_experiment, documented, execute, read_experiments
 from app.find_results import owner_of
 from app.projects import create_project, read_projects, rotate_key
+from app.script import render_async_snippet, render_snippet
 from app.settings import Settings
 from domain.experiment import (
     Command,
@@ -57,6 +58,27 @@ def list_projects(settings: Settings) -> None:
 
     for project_id, name in with_database(settings, work):
         click.echo(f"{project_id}  {name}")
+
+
+@project.command("snippet")
+@click.argument("project_name", metavar="PROJECT")
+@click.option("--async", "is_async", is_flag=True, help="Do not hold up the page; hides what may change, briefly.")
+@click.pass_obj
+def snippet(settings: Settings, project_name: str, *, is_async: bool) -> None:
+    """Print what a page puts first into its head."""
+
+    async def work(connection: Connection, _url: str) -> str:
+        found = await find_project(connection, project_name)
+        project_id, base_url = (
+            str(found.project_id),
+            settings.public_url or f"http://{settings.host}:{settings.port}",
+        )
+        if not is_async:
+            return render_snippet(project_id, base_url)
+        running = await read_experiments(connection, found.project_id, running_only=True)
+        return render_async_snippet(project_id, base_url, [documented(each) for each in running])
+
+    click.echo(with_database(settings, work))
 
 
 @click.group()

@@ -1,7 +1,8 @@
 """The browser script with a project's running experiments inlined, and the demo page that loads it.
 
-`source` is bundled by `make script` into `built`: `core.js` for projects without running experiments, `full.js`,
-and `preview.js`, which both load where the dashboard looks at a page.
+`source` is bundled by `make script` into `built`: `core.js` for projects without running experiments, `full.js`
+for the others, `preview.js`, which both load where the dashboard looks at a page, and `snippet.js` for pages that
+load the script with async.
 """
 
 import functools
@@ -13,7 +14,14 @@ from typing import Any
 
 from app.script.sanitizing import sanitize_html
 
-__all__ = ["render_demo", "render_preview", "render_script", "sanitize_html"]
+__all__ = [
+    "render_async_snippet",
+    "render_demo",
+    "render_preview",
+    "render_script",
+    "render_snippet",
+    "sanitize_html",
+]
 
 _PLACEHOLDER = "__GMP_CONFIG__"
 
@@ -38,12 +46,36 @@ def render_script(
         "experiments": [_experiment(experiment) for experiment in experiments],
     }
     # A page without experiments need not carry what changes pages.
-    return _filled("full" if experiments else "core", config)
+    return _filled("full" if experiments else "core", config).encode("ascii")
 
 
 def render_preview(base_url: str) -> bytes:
     """Build what shows a page the changes of a form; it talks to the dashboard of `base_url` alone."""
-    return _filled("preview", {"baseUrl": base_url})
+    return _filled("preview", {"baseUrl": base_url}).encode("ascii")
+
+
+def render_snippet(project_id: str, base_url: str) -> str:
+    """What a page puts first into its head: the script before the first paint, so that nothing flickers."""
+    return f'<script src="{html.escape(_script_url(project_id, base_url))}"></script>'
+
+
+def render_async_snippet(project_id: str, base_url: str, experiments: Sequence[Mapping[str, Any]]) -> str:
+    """The same without holding up the page: what experiments change there is hidden for 500 ms at most.
+
+    Until a visitor's browser has seen the script once, it goes by the `experiments` that ran when it was copied.
+    """
+    targets = [
+        {
+            **{field: experiment[field] for field in ("urlMatchType", "targetUrl")},
+            "variants": [
+                {"changes": [{"selector": change["selector"]} for change in variant["changes"]]}
+                for variant in experiment["variants"]
+                if variant["changes"]
+            ],
+        }
+        for experiment in experiments
+    ]
+    return f"<script>{_filled('snippet', [_script_url(project_id, base_url), targets])}</script>"
 
 
 def render_demo(project_id: str, script_url: str) -> bytes:
@@ -54,7 +86,7 @@ def render_demo(project_id: str, script_url: str) -> bytes:
 
 
 def _experiment(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    fields = ("id", "name", "urlMatchType", "targetUrl", "trafficPercentage")
+    fields = ("id", "urlMatchType", "targetUrl", "trafficPercentage")
     variants = [
         {
             **{field: variant[field] for field in ("id", "name", "weight")},
@@ -73,16 +105,19 @@ def _change(change: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _filled(name: str, config: Mapping[str, Any]) -> bytes:
-    text = json.dumps(config, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+def _script_url(project_id: str, base_url: str) -> str:
+    return f"{base_url.rstrip('/')}/api/analytics/script.js?projectId={project_id}"
+
+
+def _filled(name: str, value: object) -> str:
     before, after = _template(name)
-    return (before + text + after).encode("ascii")
+    return before + json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_ESCAPES) + after
 
 
 @functools.cache
 def _template(name: str) -> tuple[str, str]:
     """Split a bundle where the configuration goes."""
-    before, _, after = _read(f"built/{name}.js").partition(_PLACEHOLDER)
+    before, _, after = _read(f"built/{name}.js").strip().partition(_PLACEHOLDER)
     return before, after
 
 

@@ -3,7 +3,6 @@
 /** A variant that this visitor has met, to forward to your backend with a purchase. */
 export interface ExperimentAssignment {
   experimentId: string;
-  experimentName: string;
   variantId: string;
   variantName: string;
 }

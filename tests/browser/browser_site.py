@@ -18,6 +18,9 @@ PROJECT_ID = "6d1c2b1e-0d5f-4f5c-9a57-0c8a5c1f3b11"
 EXPERIMENT_ID = "0b9d2f6e-53a8-4a3b-8f0f-4d0c6f7f2a01"
 TRACK_PATH = "/api/analytics/track"
 PREVIEW_PATH = f"/api/analytics/script.js?projectId={PROJECT_ID}&preview=1"
+ACTIVE_PATH = "/api/analytics/experiments/active"
+# Short for pages of the tests, and where the server has it.
+SCRIPT_PATHS = {"/script.js", "/api/analytics/script.js"}
 WAIT_SECONDS = 8.0
 
 
@@ -86,10 +89,12 @@ class Site:
     experiments: list[dict[str, Any]] = field(default_factory=list)
     count_bots: bool = True
     base_url: str = ""
+    script_delay_seconds: float = 0
     answer: Callable[[], tuple[int, dict[str, str]]] = lambda: (202, {})
     requests: list[Request] = field(default_factory=list)
     other_posts: dict[str, Any] = field(default_factory=dict)
-    methods: list[str] = field(default_factory=list)
+    # What was asked of the server, but for pages.
+    asked: list[str] = field(default_factory=list)
     port: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -97,6 +102,11 @@ class Site:
     def url(self) -> str:
         """Name the site's origin."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def methods(self) -> list[str]:
+        """List what was asked beside pages and the script."""
+        return [asked for asked in self.asked if not asked.endswith("script.js")]
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
@@ -122,7 +132,7 @@ class Site:
         with self.changed:
             if not self.changed.wait_for(condition, WAIT_SECONDS):
                 types = [event["eventType"] for event in self.stored()]
-                pytest.fail(f"no {what} within {WAIT_SECONDS:g} s; stored: {types}, asked: {self.methods}")
+                pytest.fail(f"no {what} within {WAIT_SECONDS:g} s; stored: {types}, asked: {self.asked}")
 
     def settle(self, page: Page, seconds: float = 1.2) -> None:
         """Let the delay of ordinary events pass, to see what does not come."""
@@ -138,17 +148,23 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve the script, a page, or 404."""
         path = urlsplit(self.path).path
-        if path == "/script.js":
+        if path in SCRIPT_PATHS:
+            time.sleep(self.site.script_delay_seconds)
             script = render_script(
                 project_id=PROJECT_ID,
                 base_url=self.site.base_url,
                 experiments=self.site.experiments,
                 count_bots=self.site.count_bots,
             )
+            self._note("GET")
             self._send(200, script, {"Content-Type": "text/javascript", "Cache-Control": "no-store"})
         elif self.path == PREVIEW_PATH:
             headers = {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"}
             self._send(200, render_preview(self.site.url), headers)
+        elif path == ACTIVE_PATH:
+            self._note("GET")
+            active = json.dumps({"experiments": self.site.experiments}).encode()
+            self._send(200, active, {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"})
         elif path in self.site.pages:
             headers = {"Content-Type": "text/html; charset=utf-8", **self.site.page_headers}
             self._send(200, self.site.pages[path].encode(), headers)
@@ -178,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _note(self, method: str) -> None:
         with self.site.changed:
-            self.site.methods.append(f"{method} {self.path}")
+            self.site.asked.append(f"{method} {urlsplit(self.path).path}")
             self.site.changed.notify_all()
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:

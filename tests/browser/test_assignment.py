@@ -86,7 +86,6 @@ def test_a_new_visitor_gets_a_cookie_and_the_hashed_variant(site, page):
     assert page.evaluate(ASSIGNMENTS) == [
         {
             "experimentId": EXPERIMENT_ID,
-            "experimentName": "Hero",
             "variantId": expected.lower(),
             "variantName": expected,
         }

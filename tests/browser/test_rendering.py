@@ -61,7 +61,7 @@ def test_only_what_the_browser_needs_is_inlined():
     )
     (kept,) = config["experiments"]
     assert kept["variants"][1]["changes"] == [change("style", "h1", "red", "color")]
-    assert set(kept) == {"id", "name", "urlMatchType", "targetUrl", "trafficPercentage", "variants"}
+    assert set(kept) == {"id", "urlMatchType", "targetUrl", "trafficPercentage", "variants"}
 
 
 def test_the_same_input_gives_the_same_bytes():
@@ -71,12 +71,12 @@ def test_the_same_input_gives_the_same_bytes():
 
 def test_no_value_leaves_its_string():
     """Whatever is configured, the script holds no tag, no line separator and no other placeholder."""
-    hostile = everybody_sees(change("text", HOSTILE, HOSTILE), name=HOSTILE + "__GMP_CONFIG__", id=HOSTILE)
+    hostile = experiment(variant(HOSTILE + "__GMP_CONFIG__", change("text", HOSTILE, HOSTILE)), id=HOSTILE)
     script = render([hostile], base_url=HOSTILE)
     assert not re.search(r"</?script|<!--", script, re.IGNORECASE)
     config = config_of(script)
     assert config["experiments"][0]["variants"][0]["changes"][0]["value"] == HOSTILE
-    assert config["experiments"][0]["name"] == HOSTILE + "__GMP_CONFIG__"
+    assert config["experiments"][0]["variants"][0]["name"] == HOSTILE + "__GMP_CONFIG__"
 
 
 @pytest.mark.parametrize("name", ["core", "full"])

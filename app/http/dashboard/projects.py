@@ -11,6 +11,7 @@ from app.http.dashboard.pages import AnyRequest, page, services_of
 from app.http.results import find_results
 from app.projects import Project, read_projects
 from app.results_shape import Results
+from app.script import render_snippet
 from app.services import Services
 from domain.experiment import Experiment
 from domain.refusals import Refusal
@@ -49,7 +50,7 @@ async def projects_page(request: AnyRequest) -> Response[bytes]:
     parts = [
         ProjectPart(
             project,
-            f'<script src="{origin}/api/analytics/script.js?projectId={project.project_id}"></script>',
+            render_snippet(str(project.project_id), origin),
             [Row(experiment, found.get(experiment.id)) for experiment in experiments[project.project_id]],
         )
         for project in projects

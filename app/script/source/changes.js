@@ -2,7 +2,7 @@
 //
 // `look` says what an element shows now, as a list; a change is in place while that is what it was right after
 // the change. Nodes that the change displaced are kept, so that leaving the page of an experiment in a
-// single-page application brings them back.
+// single-page application brings them back. Properties that end in _ get short names when the script is built.
 import { doc, safe, win } from "./browser.js";
 
 const REAPPLIES_PER_SECOND = 10;
@@ -16,34 +16,34 @@ const putNodes = (element, change, before) => element.replaceChildren(...before)
 
 const kinds = {
   text: {
-    look: (element) => [element.textContent],
-    save: nodes,
-    apply: (element, change) => { element.textContent = change.value; },
-    undo: putNodes,
+    look_: (element) => [element.textContent],
+    save_: nodes,
+    apply_: (element, change) => { element.textContent = change.value; },
+    undo_: putNodes,
   },
   html: {
-    look: nodes,
-    save: nodes,
+    look_: nodes,
+    save_: nodes,
     // The server has sanitised the value against its list; setHTML without a list of its own takes scripts and
     // handlers out once more.
-    apply: (element, change) => {
+    apply_: (element, change) => {
       if (element.setHTML) element.setHTML(change.value, { sanitizer: {} });
       else element.innerHTML = policy ? policy.createHTML(change.value) : change.value;
     },
-    undo: putNodes,
+    undo_: putNodes,
   },
   style: {
-    look: ({ style }, { property }) => [style.getPropertyValue(property), style.getPropertyPriority(property)],
-    apply: ({ style }, { property, value }) => {
+    look_: ({ style }, { property }) => [style.getPropertyValue(property), style.getPropertyPriority(property)],
+    apply_: ({ style }, { property, value }) => {
       const plain = value.replace(/\s*!important\s*$/i, "");
       style.setProperty(property, plain, plain === value ? "" : "important");
     },
-    undo: ({ style }, { property }, before) => style.setProperty(property, ...before),
+    undo_: ({ style }, { property }, before) => style.setProperty(property, ...before),
   },
   class: {
-    look: ({ classList }, change) => words(change).map((word) => classList.contains(word)),
-    apply: ({ classList }, change) => classList.add(...words(change)),
-    undo: ({ classList }, change, before) => words(change).forEach((word, i) => before[i] || classList.remove(word)),
+    look_: ({ classList }, change) => words(change).map((word) => classList.contains(word)),
+    apply_: ({ classList }, change) => classList.add(...words(change)),
+    undo_: ({ classList }, change, before) => words(change).forEach((word, i) => before[i] || classList.remove(word)),
   },
 };
 
@@ -68,21 +68,21 @@ const owns = (change, element) => {
 // One step of a change per sweep; false when this second's steps are used up.
 const mayStep = (change, isQuiet) => {
   const now = performance.now();
-  if (!(now - change.since < 1000)) Object.assign(change, { since: now, steps: [0, 0] });
+  if (!(now - change.since_ < 1000)) Object.assign(change, { since_: now, steps_: [0, 0] });
   const limit = isQuiet ? PARSING_STEPS_PER_SECOND : REAPPLIES_PER_SECOND;
-  return change.steps[+isQuiet]++ < limit;
+  return change.steps_[+isQuiet]++ < limit;
 };
 
 let active = [];
 let sweepTimer = 0;
 
 const applySheet = (change) => {
-  if (!change.sheet) {
-    change.sheet = new CSSStyleSheet();
-    change.sheet.replaceSync(change.value.includes("{") ? change.value : `${change.selector}{${change.value}}`);
+  if (!change.sheet_) {
+    change.sheet_ = new CSSStyleSheet();
+    change.sheet_.replaceSync(change.value.includes("{") ? change.value : `${change.selector}{${change.value}}`);
   }
-  if (!doc.adoptedStyleSheets.includes(change.sheet)) {
-    doc.adoptedStyleSheets = [...doc.adoptedStyleSheets, change.sheet];
+  if (!doc.adoptedStyleSheets.includes(change.sheet_)) {
+    doc.adoptedStyleSheets = [...doc.adoptedStyleSheets, change.sheet_];
   }
 };
 
@@ -91,35 +91,36 @@ const applyChange = safe((change) => {
   const kind = kinds[change.changeType];
   const allowed = [];
   for (const element of doc.querySelectorAll(change.selector)) {
-    const was = change.seen.get(element);
-    if (was && isSame(was.after, kind.look(element, change))) continue;
+    const was = change.seen_.get(element);
+    if (was && isSame(was.after_, kind.look_(element, change))) continue;
     if (!owns(change, element)) continue;
     const isQuiet = doc.readyState === "loading" && (!was || isParsing(element));
     if (!(allowed[+isQuiet] ??= mayStep(change, isQuiet))) {
       sweepTimer = sweepTimer || setTimeout(() => { sweepTimer = 0; sweep(); }, 1000);
       continue;
     }
-    let before = was ? was.before : (kind.save || kind.look)(element, change);
-    if (was && kind.save) {
-      const ours = was.nodes.filter((node) => node.parentNode === element);
+    let before = was ? was.before_ : (kind.save_ || kind.look_)(element, change);
+    if (was && kind.save_) {
+      const ours = was.nodes_.filter((node) => node.parentNode === element);
       const others = nodes(element).filter((node) => !ours.includes(node));
       // The parser added to what it had begun, or the page drew the element anew.
       before = ours.length ? [...before, ...others] : others;
     }
-    kind.apply(element, change);
-    change.seen.set(element, { before, after: kind.look(element, change), nodes: kind.save && nodes(element) });
+    kind.apply_(element, change);
+    const after = kind.look_(element, change);
+    change.seen_.set(element, { before_: before, after_: after, nodes_: kind.save_ && nodes(element) });
   }
 });
 
 const undoChange = safe((change) => {
-  if (change.sheet) {
-    doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((sheet) => sheet !== change.sheet);
+  if (change.sheet_) {
+    doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((sheet) => sheet !== change.sheet_);
     return;
   }
   const kind = kinds[change.changeType];
   for (const element of doc.querySelectorAll(change.selector)) {
-    const was = change.seen.get(element);
-    if (was && isSame(was.after, kind.look(element, change))) kind.undo(element, change, was.before);
+    const was = change.seen_.get(element);
+    if (was && isSame(was.after_, kind.look_(element, change))) kind.undo_(element, change, was.before_);
   }
 });
 
@@ -128,7 +129,7 @@ const observer = new MutationObserver(safe(sweep));
 
 export const show = (changes) => {
   active.filter((change) => !changes.includes(change)).reverse().forEach(undoChange);
-  changes.filter((change) => !active.includes(change)).forEach((change) => { change.seen = new WeakMap(); });
+  changes.filter((change) => !active.includes(change)).forEach((change) => { change.seen_ = new WeakMap(); });
   active = changes;
   owners = new WeakMap();
   observer.disconnect();

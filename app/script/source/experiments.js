@@ -1,10 +1,13 @@
 // Experiments: which variant this visitor keeps, and what it shows.
+//
+// A page that stays open (a single-page application, a tab left and taken up again) asks what runs once its
+// configuration is a minute old: nobody is given a variant of an experiment that was stopped longer ago.
 import { assign, matchesUrl } from "./assignment.js";
-import { LOCAL, parse, read, safe, write } from "./browser.js";
+import { LOCAL, parse, read, safe, soon, write } from "./browser.js";
 import { show } from "./changes.js";
-import { config } from "./config.js";
-import { emit } from "./delivery.js";
-import { isLive } from "./page.js";
+import { byId, config } from "./config.js";
+import { apiUrl, emit } from "./delivery.js";
+import { isLive, view } from "./page.js";
 import { counted, forced, visitorId } from "./visitor.js";
 
 let assignments = new Map();
@@ -13,14 +16,36 @@ export const readAssignments = () => {
   if (stored?.visitorId === visitorId) assignments = safe(() => new Map(stored.variants))() || assignments;
 };
 
-const findVariant = ({ variants }, variantId) => variants.find(({ id }) => id === variantId);
+const FRESH_MS = 60e3;
+let readAt = Date.now();
+const isStale = () => Date.now() - readAt > FRESH_MS;
+let asking = null;
+export const refresh = () => {
+  if (isStale() && counted) asking ??= ask().finally(() => { asking = null; });
+  return asking;
+};
+const ask = async () => {
+  const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, {
+    cache: "no-cache",
+    credentials: "omit",
+  });
+  const { experiments } = await answer.json();
+  readAt = Date.now();
+  config.experiments = experiments.map((fresh) => {
+    // What shows stays the same object, so that it is not undone and shown again.
+    byId(config.experiments, fresh.id)?.variants.forEach(({ changes }, i) => { fresh.variants[i].changes = changes; });
+    return fresh;
+  });
+  decide();
+};
 
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.
 const ASSIGNMENTS_MAX = 200;
 const variantFor = (experiment) => {
   if (!counted) return forced?.get(experiment.id);
-  const kept = findVariant(experiment, assignments.get(experiment.id));
+  const kept = byId(experiment.variants, assignments.get(experiment.id));
   if (kept) return kept;
+  if (isStale()) return;
   const weights = experiment.variants.map(({ weight }) => weight);
   const variant = experiment.variants[assign(experiment.id, visitorId, weights, experiment.trafficPercentage)];
   if (variant && isLive) {
@@ -39,8 +64,8 @@ const told = (experiment, variant) => ({
 
 // What was met by this visitor among the running experiments, for the page to forward.
 export const assigned = () => config.experiments.flatMap((experiment) => {
-  const variant = findVariant(experiment, assignments.get(experiment.id));
-  return variant ? { ...told(experiment, variant), experimentName: experiment.name } : [];
+  const variant = byId(experiment.variants, assignments.get(experiment.id));
+  return variant ? told(experiment, variant) : [];
 });
 
 export const decide = () => {
@@ -51,7 +76,11 @@ export const decide = () => {
     const variant = matchesUrl(experiment.urlMatchType, experiment.targetUrl, url) && variantFor(experiment);
     if (!variant) continue;
     changes.push(...variant.changes);
+    if (view.told_?.has(experiment.id)) continue;
+    view.told_?.add(experiment.id);
     emit("experiment_impression", { eventData: told(experiment, variant) }, true);
   }
   show(changes);
+  soon(refresh);
 };
+

@@ -5,7 +5,7 @@
 // window.grademypage
 //   track(eventType, {eventName?, eventData?})   any event
 //   trackConversion(name)                        exactly track("conversion", {eventName: name})
-//   getExperimentAssignments()                   [{experimentId, experimentName, variantId, variantName}]
+//   getExperimentAssignments()                   [{experimentId, variantId, variantName}]
 //   optOut()                                     forget this visitor, and count nothing from now on
 //   optIn()                                      count from now on; what data-consent on the script's tag waits for
 //
@@ -18,8 +18,8 @@
 //   grademypage.q.push(["trackConversion", "signup"]);
 //
 // Kept in the browser: gmp_vid (cookie and localStorage), gmp_sid and gmp_force (sessionStorage),
-// gmp_asg, gmp_ts, gmp_consent and gmp_out:* (localStorage).
-import { doc, on, safe, win } from "./browser.js";
+// gmp_asg, gmp_ts, gmp_consent, gmp_hide and gmp_out:* (localStorage).
+import { LOCAL, doc, on, safe, win, write } from "./browser.js";
 import { config } from "./config.js";
 import { adopt, apiUrl, armIfAny, drop, emit } from "./delivery.js";
 import { assigned, decide, readAssignments } from "./experiments.js";
@@ -84,6 +84,7 @@ const install = () => {
   if (isPreview) return void import(`${apiUrl}script.js?projectId=${config.projectId}&preview=1`);
   if (Array.isArray(stub?.q)) early.push(...stub.q.slice(0, EARLY_MAX));
   if (!counted && !forced) return;
+  if (stub?.reveal) write(LOCAL, "gmp_hide", JSON.stringify(config.experiments));
   if (!doc.prerendering) return void start();
   // A page that is rendered ahead shows its variant to a visitor who is known, and counts on activation only.
   on(doc, "prerenderingchange", start, { once: true });
@@ -93,3 +94,4 @@ const install = () => {
 const stub = win.grademypage;
 // A second copy of the script on one page stays silent.
 if (!stub?.ready) install();
+safe(() => stub.reveal())();

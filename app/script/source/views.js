@@ -1,7 +1,7 @@
 // Page views: addresses, scrolling, time in view, and the ways in which a page ends.
 import { doc, on, soon, win } from "./browser.js";
 import { emit, hurry } from "./delivery.js";
-import { decide } from "./experiments.js";
+import { decide, refresh } from "./experiments.js";
 import { isLive, setLeaving, setView, view } from "./page.js";
 
 const SCROLL_DEPTHS = [25, 50, 75, 100];
@@ -19,7 +19,7 @@ const utmOf = (search) => {
 };
 
 export const beginView = (referrer) => {
-  setView({ key: viewKey(), pathname: location.pathname, fullUrl: location.href, scrolled: 0 });
+  setView({ key: viewKey(), pathname: location.pathname, fullUrl: location.href, scrolled_: 0, told_: new Set() });
   visibleSince = doc.visibilityState === "visible" ? performance.now() : 0;
   emit("pageview", { ...(referrer && { referrer }), ...utmOf(location.search) });
   if (WITH_EXPERIMENTS) decide();
@@ -46,8 +46,8 @@ const measureScroll = () => {
   const { scrollHeight } = doc.documentElement;
   if (!isLive || win.scrollY <= 0) return;
   const depth = ((win.scrollY + win.innerHeight + 1) / scrollHeight) * 100;
-  for (; depth >= SCROLL_DEPTHS[view.scrolled]; view.scrolled++) {
-    emit("scroll", { eventData: { depth: SCROLL_DEPTHS[view.scrolled] } });
+  for (; depth >= SCROLL_DEPTHS[view.scrolled_]; view.scrolled_++) {
+    emit("scroll", { eventData: { depth: SCROLL_DEPTHS[view.scrolled_] } });
   }
 };
 
@@ -61,6 +61,7 @@ const leave = () => {
 const comeBack = () => {
   setLeaving(false);
   visibleSince = visibleSince || performance.now();
+  if (WITH_EXPERIMENTS) soon(refresh);
 };
 
 export const watch = () => {

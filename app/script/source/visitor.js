@@ -1,6 +1,6 @@
 // Who: privacy, bots, previews, visitor, session and time.
 import { COOKIE_SECONDS, LOCAL, SESSION, doc, nav, ourKeys, parse, read, remove, safe, setCookie, uuid, win, write } from "./browser.js";
-import { config } from "./config.js";
+import { byId, config } from "./config.js";
 
 const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
 // "yes" or "no" once the visitor has said so; where the script's tag has data-consent, silence is a no.
@@ -16,10 +16,9 @@ export const forced = WITH_EXPERIMENTS ? (() => {
   const value = asked ?? (isPrivate ? "" : read(SESSION, "gmp_force")) ?? "";
   const chosen = new Map();
   for (const pair of value.split(",")) {
-    const at = pair.indexOf(":");
-    const experiment = config.experiments.find(({ id }) => id === pair.slice(0, at));
-    const variant = experiment?.variants.find(({ id }) => id === pair.slice(at + 1));
-    if (variant) chosen.set(experiment.id, variant);
+    const [experimentId, variantId] = pair.split(":");
+    const variant = byId(byId(config.experiments, experimentId)?.variants, variantId);
+    if (variant) chosen.set(experimentId, variant);
   }
   const preview = value === "off" || chosen.size ? chosen : null;
   if (asked != null && !isPrivate) write(SESSION, "gmp_force", preview ? value : "");

@@ -1,0 +1,97 @@
+"""Pages that stay open learn what runs: a stopped experiment takes nobody in a minute later."""
+
+import pytest
+
+from tests.browser.browser_site import ACTIVE_PATH, change, everybody_sees, experiment, variant
+
+pytestmark = pytest.mark.browser
+
+GET_ACTIVE = f"GET {ACTIVE_PATH}"
+SHOWN = [change("text", "h1", "Changed")]
+
+
+@pytest.fixture
+def clock(page):
+    """Let a test say when a minute has passed."""
+    page.clock.install()
+    return page.clock
+
+
+def navigate(page, path):
+    """Go on as a single-page application does."""
+    page.evaluate("(path) => { history.pushState({}, '', path) }", path)
+
+
+def test_a_page_asks_again_only_when_it_goes_on_after_a_minute(site, page, clock):
+    """Not while nothing happens, not within the minute, once after it, by whichever way the page goes on."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    navigate(page, "/soon")
+    clock.fast_forward(120_000)
+    site.wait_for("pageview", 2)
+    assert GET_ACTIVE not in site.asked
+    navigate(page, "/late")
+    site.wait_until(lambda: GET_ACTIVE in site.asked, "question what runs")
+    clock.fast_forward(61_000)
+    page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')) }")
+    site.wait_until(lambda: site.asked.count(GET_ACTIVE) == 2, "second question")
+    navigate(page, "/soon-again")
+    site.wait_for("experiment_impression", 4)
+    assert site.asked.count(GET_ACTIVE) == 2
+
+
+def test_a_stopped_experiment_leaves_the_page_and_takes_nobody_in(site, page, clock):
+    """Its change goes, and a visitor who meets its address only now is not given a variant."""
+    elsewhere = everybody_sees(change("text", "h1", "Elsewhere"), id="b", urlMatchType="exact", targetUrl="/late")
+    site.experiments = [everybody_sees(*SHOWN), elsewhere]
+    page.goto("/")
+    assert page.inner_text("h1") == "Changed"
+    site.wait_for("experiment_impression")
+    site.experiments = []
+    clock.fast_forward(61_000)
+    navigate(page, "/late")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")
+    assert page.evaluate("grademypage.getExperimentAssignments()") == []
+    site.wait_for("pageview", 2)
+    assert "b" not in {event["eventData"]["experimentId"] for event in site.stored("experiment_impression")}
+
+
+def test_a_visitor_keeps_the_variant_and_what_shows_is_not_drawn_again(site, page, clock):
+    """New weights move nobody, the very nodes stay, and no impression is reported twice for one view."""
+    site.experiments = [experiment(variant("Only", *SHOWN), variant("Other", weight=0))]
+    page.goto("/")
+    page.evaluate("() => { window.node = document.querySelector('h1').firstChild }")
+    site.experiments = [experiment(variant("Only", *SHOWN, weight=0), variant("Other", weight=1))]
+    clock.fast_forward(61_000)
+    navigate(page, "/next")
+    site.wait_until(lambda: GET_ACTIVE in site.asked, "question what runs")
+    site.settle(page, 0.3)
+    assert page.evaluate("window.node === document.querySelector('h1').firstChild")
+    assert [event["eventData"]["variantId"] for event in site.wait_for("experiment_impression", 2)] == ["only"] * 2
+
+
+def test_an_experiment_that_was_started_meanwhile_begins(site, page, clock):
+    """Its change shows and its impression is reported, without a reload."""
+    started = everybody_sees(change("text", "h1", "Started"), id="new")
+    site.experiments = [everybody_sees(change("class", "h1", "here"))]
+    page.goto("/")
+    site.experiments = [*site.experiments, started]
+    clock.fast_forward(61_000)
+    navigate(page, "/next")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Started'")
+    impressions = site.wait_for("experiment_impression", 3)
+    assert [event["eventData"]["experimentId"] for event in impressions].count("new") == 1
+
+
+def test_a_server_that_does_not_answer_changes_nothing(site, page, clock):
+    """What is known stays shown; the next step of the page asks again."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    page.route(f"**{ACTIVE_PATH}*", lambda route: route.abort())
+    clock.fast_forward(61_000)
+    navigate(page, "/next")
+    site.wait_for("experiment_impression", 2)
+    assert page.inner_text("h1") == "Changed"
+    page.unroute(f"**{ACTIVE_PATH}*")
+    navigate(page, "/third")
+    site.wait_until(lambda: GET_ACTIVE in site.asked, "question what runs")
