@@ -148,7 +148,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve the script, a page, or 404."""
         path = urlsplit(self.path).path
-        if path in SCRIPT_PATHS:
+        if self.path == PREVIEW_PATH:
+            headers = {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"}
+            self._send(200, render_preview(self.site.url), headers)
+        elif path in SCRIPT_PATHS:
             time.sleep(self.site.script_delay_seconds)
             script = render_script(
                 project_id=PROJECT_ID,
@@ -158,9 +161,6 @@ class Handler(BaseHTTPRequestHandler):
             )
             self._note("GET")
             self._send(200, script, {"Content-Type": "text/javascript", "Cache-Control": "no-store"})
-        elif self.path == PREVIEW_PATH:
-            headers = {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"}
-            self._send(200, render_preview(self.site.url), headers)
         elif path == ACTIVE_PATH:
             self._note("GET")
             active = json.dumps({"experiments": self.site.experiments}).encode()

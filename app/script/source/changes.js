@@ -10,7 +10,7 @@ const REAPPLIES_PER_SECOND = 10;
 const PARSING_STEPS_PER_SECOND = 500;
 
 const policy = safe(() => win.trustedTypes.createPolicy("gmp", { createHTML: (html) => html }))();
-const words = (change) => change.value.split(/\s+/).filter(Boolean);
+const words = (change) => change.value.match(/\S+/g) || [];
 const nodes = (element) => [...element.childNodes];
 const putNodes = (element, change, before) => element.replaceChildren(...before);
 

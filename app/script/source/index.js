@@ -25,10 +25,7 @@ import { adopt, apiUrl, armIfAny, drop, emit } from "./delivery.js";
 import { assigned, decide, readAssignments } from "./experiments.js";
 import { goLive, isLive } from "./page.js";
 import { beginView, follow, watch } from "./views.js";
-import { consentTo, counted, forced, isKnown, remember } from "./visitor.js";
-
-// A form of the dashboard looks at this page: preview.js shows what the form holds, and nothing else happens.
-const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener || win.parent !== win);
+import { consentTo, counted, forced, isKnown, isPreview, remember } from "./visitor.js";
 
 // Calls made before the page counts: before this script came, before consent, or while the page is rendered ahead.
 const early = [];
@@ -61,11 +58,10 @@ const api = {
 };
 
 const replay = safe(([method, ...args]) => {
-  if (/^track(Conversion)?$/.test(method)) api[method](...args);
+  if (/^track/.test(method)) api[method](...args);
 });
 
 const start = safe(() => {
-  if (isPreview) return;
   if (!isLive) watch();
   goLive();
   remember();

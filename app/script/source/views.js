@@ -4,7 +4,7 @@ import { emit, hurry } from "./delivery.js";
 import { decide, refresh } from "./experiments.js";
 import { isLive, setLeaving, setView, view } from "./page.js";
 
-const SCROLL_DEPTHS = [25, 50, 75, 100];
+const SCROLL_STEP = 25;
 let visibleSince = 0;
 
 // A fragment is a place on the page, unless it is a route such as #/cart.
@@ -15,13 +15,13 @@ const utmOf = (search) => {
   const found = ["source", "medium", "campaign", "term", "content"]
     .map((name) => [name, parameters.get("utm_" + name)])
     .filter(([, value]) => value);
-  return found.length ? { utm: Object.fromEntries(found) } : {};
+  return found[0] && Object.fromEntries(found);
 };
 
 export const beginView = (referrer) => {
   setView({ key: viewKey(), pathname: location.pathname, fullUrl: location.href, scrolled_: 0, told_: new Set() });
   visibleSince = doc.visibilityState === "visible" ? performance.now() : 0;
-  emit("pageview", { ...(referrer && { referrer }), ...utmOf(location.search) });
+  emit("pageview", { referrer: referrer || undefined, utm: utmOf(location.search) });
   if (WITH_EXPERIMENTS) decide();
 };
 
@@ -46,8 +46,8 @@ const measureScroll = () => {
   const { scrollHeight } = doc.documentElement;
   if (!isLive || win.scrollY <= 0) return;
   const depth = ((win.scrollY + win.innerHeight + 1) / scrollHeight) * 100;
-  for (; depth >= SCROLL_DEPTHS[view.scrolled_]; view.scrolled_++) {
-    emit("scroll", { eventData: { depth: SCROLL_DEPTHS[view.scrolled_] } });
+  while (view.scrolled_ < 100 && depth >= view.scrolled_ + SCROLL_STEP) {
+    emit("scroll", { eventData: { depth: view.scrolled_ += SCROLL_STEP } });
   }
 };
 

@@ -13,7 +13,7 @@ const isBot = !config.countBots
 // experiments, ?gmp_force= ends the preview. Only ids of the configuration count; nothing else is kept.
 export const forced = WITH_EXPERIMENTS ? (() => {
   const asked = safe(() => new URLSearchParams(location.search).get("gmp_force"))();
-  const value = asked ?? (isPrivate ? "" : read(SESSION, "gmp_force")) ?? "";
+  const value = asked ?? ((!isPrivate && read(SESSION, "gmp_force")) || "");
   const chosen = new Map();
   for (const pair of value.split(",")) {
     const [experimentId, variantId] = pair.split(":");
@@ -25,7 +25,10 @@ export const forced = WITH_EXPERIMENTS ? (() => {
   return preview;
 })() : null;
 
-const isCountable = !isPrivate && !isBot && !forced;
+// A form of the dashboard looks at this page: preview.js shows what the form holds, and nothing else happens.
+export const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener || win.parent !== win);
+
+const isCountable = !isPrivate && !isBot && !forced && !isPreview;
 export let counted = isCountable && !isRefused;
 
 export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/.exec(safe(() => doc.cookie)() || "")?.[1]
