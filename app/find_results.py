@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 from uuid import UUID
 
 import psycopg
@@ -20,7 +20,7 @@ from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at
 from projections.queries import queries
-from projections.results import live_position, read_live, read_past
+from projections.results import ChooseGoal, Counted, live_position, read_live, read_past
 from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
@@ -55,6 +55,19 @@ class Replays:
             self._waiting -= 1
 
 
+class Found(NamedTuple):
+    """What is counted, when its newest event was received, what is not counted yet, and what was asked."""
+
+    counted: Counted
+    time: datetime | None
+    lag: Lag
+    asked: Asked
+
+    def results(self) -> Results:
+        """The results that follow."""
+        return results_of(self.counted, self.time, self.lag, self.asked)
+
+
 async def find_results(
     open_connection: OpenConnection,
     database_url: str,
@@ -70,19 +83,47 @@ async def find_results(
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
     archive: Path | None = None,
 ) -> Results:
-    """Results now or as of a moment; Problem 400 or a Refusal says why there are none.
+    """Results now or as of a moment, by `find_counted`; Problem 400 or a Refusal says why there are none."""
+    found = await find_counted(
+        open_connection,
+        database_url,
+        replays,
+        project_id,
+        experiment_id,
+        as_of=as_of,
+        asked=asked_for(goal, method, planned_visitors, guardrail_margin),
+        hint=hint,
+        archive=archive,
+    )
+    return found.results()
 
-    `open_connection` lends one for short reads; a replay takes one of its own. `hint` wakes a
-    projection worker of this process, if there is one. `archive` is the directory of what was archived.
+
+async def find_counted(
+    open_connection: OpenConnection,
+    database_url: str,
+    replays: Replays,
+    project_id: UUID,
+    experiment_id: UUID,
+    *,
+    as_of: str | None = None,
+    asked: Asked,
+    choose: ChooseGoal | None = None,
+    hint: Callable[[set[UUID]], None] = lambda _projects: None,
+    archive: Path | None = None,
+) -> Found:
+    """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing.
+
+    `open_connection` lends one for short reads; a replay takes one of its own. `choose` picks a goal whose
+    tallies are wanted by day. `hint` wakes a projection worker of this process, if there is one. `archive` is
+    the directory of what was archived.
     """
-    asked = _asked(goal, method, planned_visitors, guardrail_margin)
     moment = None if as_of is None else await _settled(as_of)
     async with open_connection() as connection:
         if moment is None:
             hint({project_id})
             await _await_projections(connection, project_id)
         position = None if moment is None else await _position(connection, project_id, moment)
-        counted = await read_live(connection, project_id, experiment_id)
+        counted = await read_live(connection, project_id, experiment_id, choose)
         lag = Lag(0, 0.0)
         if position is None:
             lag = await _lag(connection, project_id, counted.position if counted else 0)
@@ -90,17 +131,20 @@ async def find_results(
             await _refuse_not_counted(connection, project_id, experiment_id)
     if position is not None and (counted is None or counted.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
-            counted = await read_past(replaying, project_id, experiment_id, position, archive)
+            counted = await read_past(replaying, project_id, experiment_id, position, archive, choose)
     if counted is None:
         raise refusals.ExperimentNotFound
-    if goal is not None and all(known.name != goal for known in counted.plan.goals):
+    if asked.goal is not None and all(known.name != asked.goal for known in counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
     async with open_connection() as connection:
         time = await received_at(connection, project_id, counted.position)
-    return results_of(counted, time, lag, asked)
+    return Found(counted, time, lag, asked)
 
 
-def _asked(goal: str | None, method: str, planned_visitors: int | None, guardrail_margin: float | None) -> Asked:
+def asked_for(
+    goal: str | None, method: str, planned_visitors: int | None, guardrail_margin: float | None
+) -> Asked:
+    """What results are asked for, if that can be; Problem 400 says why not."""
     if method not in get_args(Method):
         raise _bad_query("method", "is none of always_valid, group_sequential and fixed")
     if planned_visitors is not None and not 0 < planned_visitors <= PLANNED_VISITORS_MAX:

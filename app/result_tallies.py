@@ -1,5 +1,6 @@
 """The exact sums of what is counted, put together once: by goal, variant and span of one allocation."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
@@ -42,9 +43,9 @@ class Tallies:
         plan = counted.plan
         self.variants = [variant.id for variant in plan.variants]
         self.weights_by_epoch = _weights_by_epoch(counted)
-        splits = [_split(self.weights_by_epoch[epoch]) for epoch in sorted(self.weights_by_epoch)]
-        self.spans = sorted(set(splits), key=splits.index)
-        span_of = {epoch: self.spans.index(_split(weights)) for epoch, weights in self.weights_by_epoch.items()}
+        splits = splits_of(plan, self.weights_by_epoch)
+        self.spans = list(dict.fromkeys(splits.values()))
+        span_of = {epoch: self.spans.index(split) for epoch, split in splits.items()}
         self.by_epoch: dict[tuple[int, UUID], int] = {}
         self.visitors: dict[tuple[UUID, int], int] = {}
         for row in counted.visitors:
@@ -96,6 +97,11 @@ class Tallies:
         if sums.converters > n:  # ids that the browser never reported: no mean exists, and nobody asks for it
             return Tally(float(n), 0.0, 0.0)
         return Tally.from_exact_sums(n, sums.value, sums.squares)
+
+
+def splits_of(plan: Experiment, epochs: Iterable[int]) -> dict[int, Weights]:
+    """The exact shares that each epoch's weights promise, in the order of the epochs; equal ones are one span."""
+    return {epoch: _split(weights_of(plan, epoch)) for epoch in sorted(epochs)}
 
 
 def weights_of(plan: Experiment, epoch: int) -> Weights:

@@ -5,6 +5,7 @@ step's goal events are added to the outcome; where it changed, every goal event 
 anew and the tallies move by the difference, so that a late, earlier exposure corrects what was counted.
 """
 
+from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -41,6 +42,13 @@ class Outcomes(NamedTuple):
     conversions: int
     value_sum: Decimal
     value_squares: Decimal
+
+
+class DayOutcomes(NamedTuple):
+    """Outcomes by the day of the visitors' first exposure, or of the first conversion without one (UTC)."""
+
+    outcomes: Outcomes
+    day: date
 
 
 async def apply(connection: AsyncConnection[Any], step: Step) -> None:
@@ -91,6 +99,15 @@ async def read_outcomes(connection: AsyncConnection[Any], project_id: UUID, expe
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     cursor = await connection.execute(queries("conversions")["goals"], parameters)
     return [Outcomes(*row) for row in await cursor.fetchall()]
+
+
+async def read_outcomes_by_day(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, goal: str
+) -> list[DayOutcomes]:
+    """One goal's tallies by variant, epoch and day, the first day first."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "goal": goal}
+    cursor = await connection.execute(queries("conversions")["goal_by_day"], parameters)
+    return [DayOutcomes(Outcomes(*row), day) for *row, day in await cursor.fetchall()]
 
 
 async def read_unattributed(

@@ -1,6 +1,6 @@
 """Experiments as the other projections need them: variants, goals, epochs, folded from the facts."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,11 +19,18 @@ from domain.experiment import Experiment
 from projections.queries import queries
 from projections.steps import Step
 
-TABLES = ("experiment_plan", "plan_variant", "plan_goal", "plan_epoch")
+TABLES = ("experiment_plan", "experiment_fact", "plan_variant", "plan_goal", "plan_epoch")
 PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
 
 _decode_experiment = msgspec.json.Decoder(Experiment).decode
+
+
+class PlacedFact(NamedTuple):
+    """A fact of an experiment and its position in the log."""
+
+    position: int
+    fact: ExperimentFact
 
 
 async def apply_fact(
@@ -42,6 +49,9 @@ async def apply_fact(
     after = experiments.evolve(before, fact)
     void = _voids(fact)
     await _put(connection, step, position, fact, after, void=void)
+    keys = {"project_id": step.project_id, "experiment_id": fact.experiment_id}
+    remembered = {**keys, "position": position, "fact": stored}
+    await connection.execute(queries("experiments")["put_fact"], remembered)
     if only is None or only == fact.experiment_id:
         await put_parts(connection, step.project_id, after)
     return fact.experiment_id if void else None
@@ -59,6 +69,16 @@ async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experime
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     row = await (await connection.execute(queries("experiments")["plan"], parameters)).fetchone()
     return _decode_experiment(row[0]) if row else None
+
+
+async def read_facts(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, until: int
+) -> list[PlacedFact]:
+    """The facts of one experiment up to a position, in order."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "until": until}
+    rows = await (await connection.execute(queries("experiments")["history"], parameters)).fetchall()
+    facts = ((position, decode_fact(stored)) for position, stored in rows)
+    return [PlacedFact(position, fact) for position, fact in facts if isinstance(fact, ExperimentFact)]
 
 
 async def _put(

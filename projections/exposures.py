@@ -1,5 +1,6 @@
 """Exposures: which variant each visitor saw first, and how many visitors and impressions each variant has."""
 
+from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,6 +19,16 @@ class Visitors(NamedTuple):
 
     variant_id: UUID
     epoch: int
+    visitors: int
+    multiple_exposures: int
+
+
+class DayVisitors(NamedTuple):
+    """Visitors of one variant and epoch by the day of their first exposure (UTC)."""
+
+    variant_id: UUID
+    epoch: int
+    day: date
     visitors: int
     multiple_exposures: int
 
@@ -58,6 +69,15 @@ async def read_visitors(connection: AsyncConnection[Any], project_id: UUID, expe
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     cursor = await connection.execute(queries("exposures")["visitors"], parameters)
     return [Visitors(*row) for row in await cursor.fetchall()]
+
+
+async def read_visitors_by_day(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
+) -> list[DayVisitors]:
+    """Visitors of an experiment by variant, epoch and day, the first day first."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    cursor = await connection.execute(queries("exposures")["visitors_by_day"], parameters)
+    return [DayVisitors(*row) for row in await cursor.fetchall()]
 
 
 async def read_impressions(

@@ -1,18 +1,36 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from domain.experiment import Experiment
+from domain.experiment import Experiment, Goal
 from projections.catch_up import checkpoint
-from projections.conversions import Outcomes, read_outcomes, read_unattributed
-from projections.experiments import read_plan
-from projections.exposures import Visitors, read_impressions, read_visitors
+from projections.conversions import (
+    DayOutcomes,
+    Outcomes,
+    read_outcomes,
+    read_outcomes_by_day,
+    read_unattributed,
+)
+from projections.experiments import PlacedFact, read_facts, read_plan
+from projections.exposures import DayVisitors, Visitors, read_impressions, read_visitors, read_visitors_by_day
 from projections.generations import read_from_live
 from projections.snapshots import derive
+
+# Picks a goal of a plan; None for none.
+ChooseGoal = Callable[[Experiment], Goal | None]
+
+
+class ByDay(NamedTuple):
+    """The same tallies by the day of the first exposure: all visitors, and what they did for one goal."""
+
+    goal: Goal
+    visitors: list[DayVisitors]
+    outcomes: list[DayOutcomes]
 
 
 class Counted(NamedTuple):
@@ -24,11 +42,17 @@ class Counted(NamedTuple):
     impressions: dict[UUID, int]
     outcomes: list[Outcomes]
     unattributed: list[tuple[str, int]]
+    by_day: ByDay | None = None
 
 
-async def read_live(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Counted | None:
-    """The experiment at the live checkpoint, all of one moment; None when it is not known there."""
-    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id))
+async def read_live(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
+) -> Counted | None:
+    """The experiment at the live checkpoint, all of one moment; None when it is not known there.
+
+    `choose` picks the goal whose tallies are wanted by day too.
+    """
+    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id, choose))
 
 
 async def read_past(
@@ -37,10 +61,18 @@ async def read_past(
     experiment_id: UUID,
     position: int,
     archive: Path | None = None,
+    choose: ChooseGoal | None = None,
 ) -> Counted | None:
     """The experiment as it was known at a position; takes a connection for itself."""
     await derive(connection, project_id, experiment_id, position, archive)
-    return await _read(connection, project_id, experiment_id)
+    return await _read(connection, project_id, experiment_id, choose)
+
+
+async def read_history(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, until: int
+) -> list[PlacedFact]:
+    """Who changed what of an experiment, up to a position."""
+    return await read_from_live(connection, lambda: read_facts(connection, project_id, experiment_id, until))
 
 
 async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
@@ -48,10 +80,18 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
     return await read_from_live(connection, lambda: checkpoint(connection, project_id))
 
 
-async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Counted | None:
+async def _read(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
+) -> Counted | None:
     plan = await read_plan(connection, project_id, experiment_id)
     if plan is None:
         return None
+    goal = choose(plan) if choose else None
+    by_day = None
+    if goal is not None:
+        visitors = await read_visitors_by_day(connection, project_id, experiment_id)
+        outcomes = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
+        by_day = ByDay(goal, visitors, outcomes)
     return Counted(
         position=await checkpoint(connection, project_id),
         plan=plan,
@@ -59,4 +99,5 @@ async def _read(connection: AsyncConnection[Any], project_id: UUID, experiment_i
         impressions=await read_impressions(connection, project_id, experiment_id),
         outcomes=await read_outcomes(connection, project_id, experiment_id),
         unattributed=await read_unattributed(connection, project_id, experiment_id),
+        by_day=by_day,
     )

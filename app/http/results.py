@@ -9,12 +9,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from app import find_results as finding
-from app.find_results import owner_of
+from app.find_results import Found, owner_of
 from app.http.auth import COOKIE, logged_in
 from app.http.backend import parse_experiment_id
 from app.projects import authenticate
+from app.results import Asked
 from app.results_shape import Results
 from app.services import Services
+from projections.results import ChooseGoal
 
 PLANNED = "The horizon of group_sequential: visitors of all variants together, stated before the start."
 MARGIN = "The share of the control's mean that a guardrail may lose; 0.05 unless said."
@@ -69,17 +71,29 @@ async def find_results(
     guardrail_margin: float | None = None,
 ) -> Results:
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none."""
-    return await finding.find_results(
+    asked = finding.asked_for(goal, method, planned_visitors, guardrail_margin)
+    return (await find_counted(services, project_id, experiment_id, as_of=as_of, asked=asked)).results()
+
+
+async def find_counted(
+    services: Services,
+    project_id: UUID,
+    experiment_id: UUID,
+    *,
+    as_of: str | None = None,
+    asked: Asked,
+    choose: ChooseGoal | None = None,
+) -> Found:
+    """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing."""
+    return await finding.find_counted(
         services.pool.connection,
         services.database_url,
         services.replays,
         project_id,
         experiment_id,
         as_of=as_of,
-        goal=goal,
-        method=method,
-        planned_visitors=planned_visitors,
-        guardrail_margin=guardrail_margin,
+        asked=asked,
+        choose=choose,
         hint=services.worker.hint,
         archive=services.settings.archive_dir,
     )

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.templates import numbers
-from app.templates.intervals import interval_bars
-from app.templates.verdicts import verdict_of
+from app.templates.charts import said
+from app.templates.forest import forest_plot
+from app.templates.verdicts import deciding_lift, verdict_of
 
 __all__ = ["ASSETS", "Asset", "asset", "render", "verdict_of"]
 
@@ -54,7 +55,9 @@ def _environment() -> Environment:
     environment.filters |= numbers.FILTERS
     environment.globals |= {
         "address_of": lambda name: f"/dashboard/{name}?v={asset(name).tag}",
-        "interval_bars": interval_bars,
+        "deciding_lift": deciding_lift,
+        "forest_plot": forest_plot,
+        "said": said,
         "verdict_of": verdict_of,
     }
     return environment

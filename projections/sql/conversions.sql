@@ -547,6 +547,12 @@ from goal_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s
 group by goal, variant_id, epoch;
 
+-- goal_by_day: one goal's tallies by the day of the visitors' first exposure, in order
+select goal, variant_id, epoch, converters, conversions, value_sum, value_squares, day
+from goal_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and converters <> 0
+order by day;
+
 -- unattributed: events that count for no variant, by reason, with those of the whole project
 select reason, sum(events)::bigint
 from unattributed_tally

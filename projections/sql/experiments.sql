@@ -16,6 +16,14 @@ create table experiment_plan_past (
     until integer not null,
     primary key (project_id, experiment_id, until)
 );
+-- Who changed what and when, for as long as the experiment is known: months of the log may be archived.
+create table experiment_fact (
+    project_id    uuid   not null,
+    experiment_id uuid   not null,
+    position      bigint not null,
+    fact          json   not null,
+    primary key (project_id, experiment_id, position)
+);
 create table plan_variant (
     project_id    uuid not null,
     experiment_id uuid not null,
@@ -73,6 +81,15 @@ on conflict (project_id, experiment_id) do update set
     started_position = coalesce(experiment_plan.started_position, excluded.started_position),
     stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position),
     since = excluded.since;
+
+-- put_fact: remember one fact of an experiment
+insert into experiment_fact (project_id, experiment_id, position, fact)
+values (%(project_id)s, %(experiment_id)s, %(position)s, %(fact)s);
+
+-- history: the facts of one experiment up to a position, in order
+select position, fact::text from experiment_fact
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and position <= %(until)s
+order by position;
 
 -- clear_plan_variants: forget an experiment's variants before they are written anew
 delete from plan_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;

@@ -262,6 +262,13 @@ from variant_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s
 group by variant_id, epoch;
 
+-- visitors_by_day: the same by the day of the first exposure, in order
+select variant_id, epoch, day, visitors, multiple_exposures
+from variant_tally
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s
+  and (visitors <> 0 or multiple_exposures <> 0)
+order by day;
+
 -- impressions: impressions of an experiment by variant
 select variant_id, sum(impressions)::bigint
 from impression_tally

@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from app.http.dashboard.pages import own_path
 from app.log_writer import Unavailable
 from app.results_shape import Results
 from app.templates import numbers, verdict_of
-from app.templates.intervals import WIDTH, interval_bars
+from app.templates.forest import forest_plot
 from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, impression, open_project
 
 HOSTILE = "<script>alert('x')</script>"
@@ -41,9 +42,12 @@ async def csrf(client: httpx.AsyncClient) -> str:
     return found[1]
 
 
+HINT = r'<span class="hint"[^>]*>(.*?)</span>'
+
+
 def words(page: httpx.Response) -> str:
-    """What a page says, without its marks."""
-    body = re.sub(r"<head>.*?</head>|<[^>]+>", " ", page.text, flags=re.DOTALL)
+    """What a page says, without its marks and what its numbers say of themselves."""
+    body = re.sub(f"<head>.*?</head>|{HINT}|<[^>]+>", " ", page.text, flags=re.DOTALL)
     return " ".join(html.unescape(body).replace(numbers.SPACE, " ").split())
 
 
@@ -53,11 +57,14 @@ def without_own_script(page: httpx.Response) -> str:
     return page.text.replace('<script src="/dashboard/dashboard.js?v=', "", 1)
 
 
-def cells(page: httpx.Response, variant: str, table: int = 0) -> dict[str, str]:
-    """One row of one table by its headings, as a narrow screen shows them."""
-    found = re.findall(r"<table.*?</table>", page.text, re.DOTALL)[table]
-    [row] = [row for row in re.findall(r"<tr.*?</tr>", found, re.DOTALL) if f">{variant}" in row]
+def cells(page: httpx.Response, variant: str, goal: str | None = "purchase", *, explained: bool = False) -> Json:
+    """One row of a goal's table, or of the split, by its headings; `explained`: what its numbers say."""
+    part = page.text.partition(f'aria-label="Goal {goal}"' if goal else 'class="cards traffic"')[2]
+    rows = re.findall(r"<tr.*?</tr>", part.partition("</table>")[0], re.DOTALL)
+    [row] = [row for row in rows if f">{variant}" in row]
     inner = re.findall(r'<td data-label="([^"]*)"[^>]*>(.*?)</td>', row, re.DOTALL)
+    if explained:
+        inner = [(label, " ".join(re.findall(HINT, text, re.DOTALL))) for label, text in inner]
     return {label: words(httpx.Response(200, text=text)) for label, text in inner}
 
 
@@ -178,7 +185,7 @@ async def test_the_list_shows_projects_experiments_and_verdicts(
     row = re.search(r"Sold well</a>.*?</tr>", page.text, re.DOTALL)
     assert row is not None
     assert words(httpx.Response(200, text=row[0])) == (
-        "Sold well running 200 “Bold” beats “Control” on “purchase”: +500.0 %."
+        "Sold well running 200 Ship “Bold”: it improves “purchase”."
     )
     assert "Not begun draft – (not started yet) Not started yet." in words(page)
     script = f"http://prooflog.test/api/analytics/script.js?projectId={project.project_id}"
@@ -201,29 +208,56 @@ async def test_a_long_list_shows_figures_of_what_changed_last(
 async def test_the_results_page_gives_the_verdict_and_then_the_numbers(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
-    """One sentence first; the same counts, rates, intervals and digest as the JSON."""
+    """One sentence first, then the split; the same counts, rates, intervals and digest as the JSON."""
     experiment = await sold(project)
     page = await visitor.get(address(experiment))
     found = await project.results(experiment)
     said = words(page)
-    assert said.index("“Bold” beats “Control” on “purchase”: +500.0 %.") < said.index("Converters")
+    parts = [
+        "Ship “Bold”: it improves “purchase”.",
+        "“purchase” with “Bold”: +500.0 % against “Control” (between",
+        "Visitors arrive in the proportions",
+        "Lift over the control",
+        "Converters / visitors",
+        "What must not get worse",
+        "Over time",
+    ]
+    assert sorted(parts, key=said.index) == parts
+    assert said.count("Ship “Bold”") == 1
     [comparison] = found["goals"][0]["comparisons"]
-    low, high = (f"{comparison['alwaysValid'][end] * 100:+.2f}" for end in ("low", "high"))
+    low, high = (numbers.lift(comparison["alwaysValid"]["relative"][end]) for end in ("low", "high"))
     bold = cells(page, "Bold")
     assert bold.pop("Chance to beat").endswith("%")
     assert bold == {
-        "Visitors": "100", "Converters": "60", "Rate": "60.00 %", "Lift": "+500.0 %",
-        "Difference": f"+50.00 pp ({low} … {high})", "p": "0.002", "Verdict": "better",
+        "Converters / visitors": "60 / 100", "Rate": "60.00 %", "Lift": "+500.0 %",
+        "95 % interval": f"{low} … {high}".replace(numbers.SPACE, " "), "Difference": "+50.00 pp",
+        "p": "0.002", "Verdict": "better",
     }  # fmt: skip
     assert "Lift" not in cells(page, "Control")
-    revenue, orders = cells(page, "Bold", 1), cells(page, "Bold", 2)
+    revenue, orders = cells(page, "Bold", "revenue"), cells(page, "Bold", "orders")
     assert (revenue["Sum"], revenue["Mean"]) == ("150.00", "1.50")
     assert (orders["Conversions"], orders["Per visitor"]) == ("60", "0.60")
-    assert cells(page, "Control", 3)["Expected"] == "100.0"
-    assert "Visitors arrive in the proportions" in said
+    assert cells(page, "Control", None)["Expected"] == "100.0"
     assert "1 not_exposed The event names no experiment and the visitor was never shown this one." in said
     assert f"Digest {found['digest']}" in said
     assert f"Position {found['asOf']['position']}" in said
+
+
+async def test_every_number_explains_itself_to_the_keyboard_too(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Each can be focused and is described by words of its own, under an id that is there once."""
+    experiment = await sold(project)
+    page = await visitor.get(address(experiment))
+    described = re.findall(r'class="explained" tabindex="0" aria-describedby="([^"]+)"', page.text)
+    assert len(described) == len(set(described)) > 40
+    assert sorted(described) == sorted(re.findall(r'role="tooltip" id="([^"]+)"', page.text))
+    why = cells(page, "Bold", explained=True)
+    assert all(why.values())
+    assert why["Rate"] == "60 / 100, the share of visitors who converted."
+    assert "however often one looks" in why["95 % interval"]
+    assert "however often one looks" in why["p"]
+    assert "A second view" in why["Chance to beat"]
 
 
 async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
@@ -233,12 +267,13 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
     experiment = await project.running(goals=GOALS)
     page = await visitor.get(address(experiment))
     assert "Nobody has been shown this experiment yet." in words(page)
-    row = cells(page, "Bold", 1)
-    for missing in ("Rate", "Mean", "Lift", "Difference", "p", "Chance to beat"):
-        assert re.fullmatch(r"– \(\w.*\.\)", row[missing]), missing
-    assert row["Rate"] == "– (Nobody was exposed to this variant.)"
-    assert (row["Visitors"], row["Verdict"]) == ("0", "not enough data")
+    row, why = cells(page, "Bold", "revenue"), cells(page, "Bold", "revenue", explained=True)
+    for missing in ("Rate", "Mean", "Lift", "95 % interval", "Difference", "p", "Chance to beat"):
+        assert (row[missing], bool(re.fullmatch(r"\w.*\.", why[missing]))) == ("–", True), missing
+    assert why["Rate"] == "Nobody was exposed to this variant."
+    assert (row["Converters / visitors"], row["Verdict"]) == ("0 / 0", "not enough data")
     assert "cannot be said: Nobody was exposed yet." in words(page)
+    assert "<svg" not in page.text
 
 
 async def test_converters_beyond_the_visitors_are_shown_and_no_rate(
@@ -251,25 +286,68 @@ async def test_converters_beyond_the_visitors_are_shown_and_no_rate(
     for buyer in ("x", "y", "z"):
         await project.server_event(visitor={"id": buyer}, **chosen)
     await project.results(experiment)
-    row = cells(await visitor.get(address(experiment)), "Bold")
-    assert row["Converters"] == "3 2 more than visitors"
-    assert row["Rate"].startswith("– (More ids converted")
+    page = await visitor.get(address(experiment))
+    assert cells(page, "Bold")["Converters / visitors"] == "3 / 1 2 more than visitors"
+    assert cells(page, "Bold")["Rate"] == "–"
+    assert cells(page, "Bold", explained=True)["Rate"].startswith("More ids converted")
 
 
 async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClient, project: HttpProject) -> None:
-    """By position and by time, with a way back to now; the fixed method gives limits of the lift too."""
+    """By position, by time and by the slider, with the digest and a way back to now; fixed limits too."""
     experiment = await sold(project)
-    before = (await project.results(experiment))["asOf"]
+    before = await project.results(experiment)
+    moment = before["asOf"]
     await project.accepted(*(impression(experiment, 1, f"late-{number}") for number in range(5)))
     await project.results(experiment)
-    assert cells(await visitor.get(address(experiment)), "Bold")["Visitors"] == "105"
-    for as_of in (str(before["position"]), before["time"]):
+    assert cells(await visitor.get(address(experiment)), "Bold")["Converters / visitors"] == "60 / 105"
+    for as_of in (str(moment["position"]), moment["time"]):
         page = await visitor.get(address(experiment), params={"asOf": as_of, "method": "fixed"})
-        assert cells(page, "Bold")["Visitors"] == "100"
-        assert re.fullmatch(r"\+500.0 % \+\d+.\d % … \+[\d,]+.\d %", cells(page, "Bold")["Lift"])
+        assert cells(page, "Bold")["Converters / visitors"] == "60 / 100"
+        assert "at one look that was planned before" in cells(page, "Bold", explained=True)["p"]
+        assert f"What was known at position {moment['position']}" in words(page)
         assert "See what is known now" in words(page)
+    fixed = await project.results(experiment, asOf=moment["position"], method="fixed")
+    assert f"Digest {fixed['digest']} . See" in words(page)
     blank = await visitor.get(address(experiment), params={"asOf": " ", "method": ""})
     assert "See what is known now" not in words(blank)
+    [least, most] = (int(re.findall(rf'data-time[^>]* {end}="(\d+)"', blank.text)[0]) for end in ("min", "max"))
+    assert least % 60 == 0
+    assert abs(least - time.time()) < 120  # the minute after the creation
+    for right_end in (most, "99999999999", "x"):
+        page = await visitor.get(address(experiment), params={"at": right_end})
+        assert "See what is known now" not in words(page)
+    answer = await visitor.get(address(experiment), params={"at": least - 3600})
+    assert (answer.status_code, "no experiment with that id" in words(answer)) == (404, True)
+
+
+async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, project: HttpProject) -> None:
+    """Facts in their order with actor, position, and weights before and after, as marks and in the list."""
+    experiment = await sold(project)
+    weights = [
+        {"id": variant["id"], "weight": weight}
+        for variant, weight in zip(experiment["variants"], (9, 1), strict=True)
+    ]
+    await project.call("PATCH", f"/experiments/{experiment['id']}", json={"variants": weights, "name": HOSTILE})
+    await project.step(experiment, "pause")
+    await project.results(experiment)
+    page = await visitor.get(address(experiment))
+    said = words(page).partition("What was changed")[2].partition("Events that count")[0]
+    even = r"Control 50 \(50.0%\), Bold 50 \(50.0%\)"
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    assert re.fullmatch(
+        rf" Created {moment} {even} 3 goals, window 30 days by secret key, position 3"
+        rf" Started {moment} {even} 100 % of visitors by secret key, position 4"
+        rf" Details changed {moment} name: “Headline” to “{re.escape(HOSTILE)}” by secret key, position \d+"
+        rf" Weights changed {moment} before {even}"
+        r" after Control 9 \(90.0%\), Bold 1 \(10.0%\) by secret key, position \d+"
+        rf" Paused {moment} by secret key, position \d+ ",
+        said,
+    ), said
+    assert page.text.count('<g class="mark">') == 3
+    assert "4: Weights changed" in page.text
+    early = await visitor.get(address(experiment), params={"asOf": 10})
+    assert "Started" in words(early)
+    assert "Weights changed" not in words(early)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +401,7 @@ async def test_hostile_names_are_only_text(visitor: httpx.AsyncClient, project: 
     await project.results(experiment)
     await open_project(visitor, HOSTILE)
     quoted = f'{address(experiment)}?asOf="><script>'
-    for path, times in (("/dashboard", 4), (address(experiment), 11), (quoted, 0)):
+    for path, times in (("/dashboard", 2), (address(experiment), 11), (quoted, 0)):
         page = await visitor.get(path)
         assert "<script" not in without_own_script(page)
         assert words(page).count(HOSTILE) >= times
@@ -368,12 +446,14 @@ async def test_style_and_script_are_public_and_kept(
     assert (again.status_code, again.content) == (304, b"")
 
 
-def results_with(*goals: tuple[str, list[str]], status: str = "running", healthy: bool | None = True) -> Results:
+def results_with(
+    *goals: tuple[str, list[str]], action: str = "keep_running", reasons: list[str] | None = None, **fields: Any
+) -> Results:
     """Results whose goals, by role, have these verdicts for the variants A, B and so on."""
-    count = len(goals[0][1]) + 1
+    count = max(len(verdicts) for _, verdicts in goals) + 1
     ids = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(count)]
     nothing = {"estimate": None, "low": None, "high": None, "reason": "unknown"}
-    lift = {"estimate": 0.5, "low": None, "high": None}
+    lift = {"estimate": 0.5, "low": 0.25, "high": None}
 
     def comparison(number: int, verdict: str) -> Json:
         return {
@@ -385,90 +465,76 @@ def results_with(*goals: tuple[str, list[str]], status: str = "running", healthy
 
     return msgspec.convert(
         {
-            "experimentId": ids[0], "name": "Test", "status": status, "digest": "", "unattributed": [],
+            "experimentId": ids[0], "name": "Test", "status": "running", "digest": "", "unattributed": [],
             "asOf": {"position": 1, "time": None}, "lag": {"events": 0, "seconds": 0},
             "epochs": 1,
+            "decision": {"action": action, "sentence": f"Said: {action}.", "reasons": reasons or []},
             "variants": [
                 {"variantId": id_, "name": "0ABCDEF"[number], "isControl": number == 0, "weight": 1,
                  "visitors": 9, "impressions": 9, "multipleExposures": 0}
                 for number, id_ in enumerate(ids)
             ],
-            "sampleRatio": {"healthy": healthy, "pValue": 0, "eValue": 0, "expected": [], "observed": []},
+            "sampleRatio": {"healthy": True, "pValue": 0, "eValue": 0, "expected": [], "observed": []},
             "goals": [
                 {"name": f"g{place}", "role": role, "kind": "conversion", "variants": [],
+                 "margin": 0.05 if role == "guardrail" else None,
                  "comparisons": [comparison(number, verdict) for number, verdict in enumerate(verdicts, 1)]}
                 for place, (role, verdicts) in enumerate(goals)
             ],
+            **fields,
         },
         Results,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("goals", "tone", "sentence"),
+    ("found", "tone", "because"),
     [
-        ([("primary", ["better"])], "better", "“A” beats “0” on “g0”: +50.0 %."),
-        ([("primary", ["worse"])], "worse", "“A” does worse than “0” on “g0”: +50.0 %."),
-        ([("primary", ["inconclusive"])], "open", "No winner yet: “A” and “0” cannot be told apart on “g0”."),
-        ([("primary", ["not_enough_data"])], "open", "Not enough data yet to compare “A” with “0” on “g0”."),
-        ([("secondary", ["better"])], "open", "No goal is primary, so no goal decides."),
-        (
-            [("primary", ["better", "worse", "inconclusive", "better"])],
-            "better",
-            "“A” and “D” beat “0” on “g0”; “B” does worse; “C” is undecided.",
-        ),
-        ([("primary", ["worse", "worse"])], "worse", "“A” and “B” do worse than “0” on “g0”."),
-        (
-            [("primary", ["inconclusive", "not_enough_data"])],
-            "open",
-            "No winner yet: none of “A” and “B” can be told apart from “0” on “g0”.",
-        ),
-        (
-            [("primary", ["better"]), ("primary", ["worse"])],
-            "open",
-            "“A” beats “0” on “g0”: +50.0 %; “A” does worse than “0” on “g1”: +50.0 %.",
-        ),
-        ([("primary", ["better"]), ("guardrail", ["worse"])], "warning", "“A” beats “0” on “g0”: +50.0 %."),
+        (results_with(("primary", ["better"]), action="ship", reasons=["Kept."]), "better",
+         ["“g0” with “A”: +50.0 % against “0” (between +25.0 % and no limit).", "Kept."]),
+        (results_with(("primary", ["not_enough_data", "worse"])), "open",
+         ["“g0” with “A”: not enough data. Why not_enough_data.",
+          "“g0” with “B”: +50.0 % against “0” (between +25.0 % and no limit)."]),
+        (results_with(("secondary", ["better"])), "open", []),
+        (results_with(("secondary", ["worse"]), action="do_not_ship", reasons=["Lost."]), "worse", ["Lost."]),
+        (results_with(("secondary", ["inconclusive"]), action="do_not_ship"), "open", []),
+        (results_with(("primary", ["better"]), action="unhealthy", reasons=["Uneven."]), "warning",
+         ["Uneven.", "Without that: “g0” with “A”: +50.0 % against “0” (between +25.0 % and no limit)."]),
     ],
-)
-def test_the_verdict_is_one_sentence(goals: list[tuple[str, list[str]]], tone: str, sentence: str) -> None:
-    """From the primary goals' verdicts; a harmed guardrail warns, contradicting goals decide nothing."""
-    verdict = verdict_of(results_with(*goals))
-    assert (verdict.tone, verdict.sentence.replace(numbers.SPACE, " ")) == (tone, sentence)
-    harmed = "Guardrail “g1”: “A” does worse."
-    assert (harmed in verdict.because) == (goals[-1][0] == "guardrail")
+)  # fmt: skip
+def test_the_decision_leads_and_its_figures_follow(found: Results, tone: str, because: list[str]) -> None:
+    """One sentence, the decision's own; behind it what the primaries show, and what stands against it."""
+    verdict = verdict_of(found)
+    assert found.decision is not None
+    assert (verdict.tone, verdict.sentence) == (tone, found.decision.sentence)
+    assert [each.replace(numbers.SPACE, " ") for each in verdict.because] == because
 
 
-def test_a_wrong_sample_ratio_comes_before_any_verdict() -> None:
-    """A winner in a broken experiment is no winner."""
-    verdict = verdict_of(results_with(("primary", ["better"]), healthy=False))
-    assert verdict.tone == "warning"
-    assert verdict.sentence.startswith("Do not decide on these numbers")
-    assert "“A” beats “0”" in verdict.because[0]
+def test_a_draft_has_nothing_to_compare() -> None:
+    """Whatever the numbers would say."""
+    verdict = verdict_of(results_with(("primary", ["better"]), action="ship", status="draft"))
+    assert (verdict.tone, verdict.sentence) == ("open", "Not started yet, so there is nothing to compare.")
 
 
-def test_a_stopped_experiment_has_no_yet() -> None:
-    """What will not change any more is not spoken of as if it would."""
-    verdict = verdict_of(results_with(("primary", ["inconclusive"]), status="stopped"))
-    assert verdict.sentence.startswith("No winner: ")
-
-
-def test_all_bars_of_a_goal_stand_on_one_scale_with_zero() -> None:
-    """Places keep the order of the numbers, within the picture; an unbounded limit has no place."""
-    [goal] = results_with(("primary", ["better", "worse", "inconclusive"])).goals
-    absolutes = [
-        {"estimate": 0.2, "low": 0.1, "high": 0.4},
+def test_all_lifts_stand_on_one_scale_with_zero() -> None:
+    """Places keep the order of the numbers over goals, within the picture; what lies far beyond has no place."""
+    told = msgspec.to_builtins(results_with(("guardrail", ["worse"]), ("primary", ["better", "inconclusive"])))
+    lifts = [
         {"estimate": -0.1, "low": None, "high": 0.0},
-        {"estimate": 1.0, "low": None, "high": None, "reason": "Too early."},
+        {"estimate": 0.2, "low": 0.1, "high": 0.4},
+        {"estimate": 0.3, "low": 0.0, "high": 40.0},
     ]
-    told = msgspec.to_builtins(goal)
-    for comparison, absolute in zip(told["comparisons"], absolutes, strict=True):
-        comparison["absolute"] = absolute
-    bars = interval_bars(msgspec.convert(told, type(goal)))
-    up, down = bars.by_variant.values()
-    assert 0 < down.estimate_x < bars.zero_x < up.low_x < up.estimate_x < up.high_x < WIDTH
-    assert (down.low_x, down.high_x) == (None, bars.zero_x)
-    assert (bars.low_label, bars.high_label) == (None, 0.4)
+    every = [comparison for goal in told["goals"] for comparison in goal["comparisons"]]
+    for comparison, lift in zip(every, lifts, strict=True):
+        comparison["relative"] = lift
+    plot = forest_plot(msgspec.convert(told, Results))
+    assert plot is not None
+    assert [heading.text for heading in plot.headings] == ["Primary goals", "Guardrails"]
+    up, far, down = plot.rows
+    assert 0 < down.estimate_x < plot.zero_x < up.low_x < up.estimate_x < up.high_x < plot.width
+    assert (down.low_x, down.high_x, far.low_x, far.high_x) == (None, plot.zero_x, plot.zero_x, None)
+    assert down.estimate_x < down.margin_x < plot.zero_x
+    assert far.text.replace(numbers.SPACE, " ") == "+30.0 % (0.0 % … +4,000.0 %)"
 
 
 @pytest.mark.parametrize(

@@ -54,16 +54,24 @@ def test_a_person_logs_in_and_reads_the_results(server, sold, page) -> None:
     page.get_by_role("link", name=sold["name"]).click()
 
     verdict = page.get_by_role("region", name="Verdict")
-    assert "“Bold” beats “Control” on “conversion”" in verdict.inner_text()
+    assert "Ship “Bold”: it improves “conversion”." in verdict.inner_text()
     bold = page.get_by_role("region", name="Goal conversion").get_by_role("row").filter(has_text="Bold")
     seen = " ".join(cell.inner_text() for cell in bold.get_by_role("cell").all())
-    for number in ("100", "60", "60.00\u202f%", "+500.0\u202f%", "+50.00\u202fpp", "better"):
+    for number in ("60 / 100", "60.00\u202f%", "+500.0\u202f%", "+50.00\u202fpp", "better"):
         assert number in seen
-    assert bold.get_by_role("img").bounding_box()["width"] > 100
+    rate = bold.locator("td[data-label=Rate] .explained")
+    hint = rate.get_by_role("tooltip")
+    assert not hint.is_visible()
+    rate.focus()
+    assert hint.is_visible()
+    assert hint.inner_text() == "60 / 100, the share of visitors who converted."
+    for picture in ("Lift of every variant", "Visitors so far"):
+        assert page.get_by_role("img", name=picture).bounding_box()["width"] > 300
     assert page.evaluate("getComputedStyle(document.querySelector('td.num')).fontVariantNumeric") == "tabular-nums"
 
-    page.get_by_label("As of").fill("3")
+    page.get_by_label("A time or a position").fill("3")
     page.get_by_role("button", name="Show").click()
+    page.get_by_text("What was known at position 3").wait_for()
     assert "Not started yet" in verdict.inner_text()
     page.get_by_role("link", name="See what is known now").click()
     page.get_by_role("button", name="Log out").click()
@@ -77,8 +85,8 @@ def test_every_page_fits_a_phone(server, sold, page) -> None:
     page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
     page.get_by_label("Admin token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
-    heading = "getComputedStyle(document.querySelector('.goal td[data-label=Converters]'), '::before').content"
-    assert page.evaluate(heading) in {'"Converters"', "attr(data-label)"}
+    heading = "getComputedStyle(document.querySelector('.goal td[data-label=Rate]'), '::before').content"
+    assert page.evaluate(heading) in {'"Rate"', "attr(data-label)"}
     for path in (f"/dashboard/experiments/{sold['id']}", "/dashboard", "/dashboard/nowhere"):
         page.goto(f"{server.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

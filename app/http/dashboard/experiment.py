@@ -1,14 +1,44 @@
 """The page of one experiment: its results, now or as they were known at a moment."""
 
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from litestar import Response, get
 from litestar.params import FromPath
 
 from app.experiments import read_experiment
+from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
-from app.http.results import find_results
+from app.http.results import find_counted
+from app.result_history import Change, history_of
+from app.result_series import Series, series_of
+from app.results_shape import Results
+from app.templates.charts import Chart, TimeAxis, lift_charts, visitor_charts
+from domain.experiment import Experiment, Goal
+from projections.results import read_history
+
+_SLIDER_STEPS = 240
+_MINUTE = timedelta(minutes=1)
+_DIGITS_MAX = 11
+
+
+class Slider(NamedTuple):
+    """A range of moments in epoch seconds, from the creation of the experiment to now."""
+
+    least: int
+    most: int
+    step: int
+    value: int
+
+
+class OverTime(NamedTuple):
+    """One goal's series, and the pictures of it on one axis of time."""
+
+    series: Series
+    lifts: list[Chart]
+    visitors: list[Chart]
 
 
 @get("/experiments/{experiment_id:str}", include_in_schema=False)
@@ -23,23 +53,74 @@ async def results_page(
 ) -> Response[bytes]:
     """The page of results at the address `here`: an experiment's own, or that of a share link.
 
-    Behind a share link nobody is logged in: `login` is None in the template, which then shows nothing that
-    changes something or leads elsewhere.
+    The query may hold `asOf` (a time or a position), or `at` in epoch seconds, which is what the slider
+    sends; `goal`, the one shown over time; `method`. Behind a share link nobody is logged in: `login` is
+    None in the template, which then shows nothing that changes something or leads elsewhere.
     """
     services = services_of(request)
-    as_of = request.query_params.get("asOf", "").strip() or None
-    method = request.query_params.get("method", "") or "always_valid"
+    query, now = request.query_params, datetime.now(UTC)
+    as_of = _slid_to(query.get("at", ""), now) if "at" in query else query.get("asOf", "").strip() or None
+    method = query.get("method", "") or "always_valid"
     async with services.pool.connection() as connection:
         experiment = await read_experiment(connection, project_id, experiment_id)
     project = await services.projects.get(services.pool, project_id)
-    found = await find_results(services, project_id, experiment_id, as_of=as_of, method=method)
+    found = await find_counted(
+        services,
+        project_id,
+        experiment_id,
+        as_of=as_of,
+        asked=asked_for(None, method, None, None),
+        choose=lambda plan: _goal_shown(plan, query.get("goal")),
+    )
+    async with services.pool.connection() as connection:
+        facts = await read_history(connection, project_id, experiment_id, found.counted.position)
+    results, changes = found.results(), history_of(facts)
     return page(
         request,
         "experiment.html",
         here=here,
         project=project,
         experiment=experiment,
-        results=found,
+        results=results,
         as_of=as_of,
         method=method,
+        changes=changes,
+        over_time=_over_time(found, results, changes),
+        slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
     )
+
+
+def _goal_shown(plan: Experiment, wanted: str | None) -> Goal | None:
+    """The goal asked for, else the first primary one, else the first."""
+    primary = [goal for goal in plan.goals if goal.role == "primary"]
+    return next(iter([*(goal for goal in plan.goals if goal.name == wanted), *primary, *plan.goals]), None)
+
+
+def _over_time(found: Found, results: Results, changes: list[Change]) -> OverTime | None:
+    by_day = found.counted.by_day
+    if by_day is None:
+        return None
+    alpha = next(goal.comparisons[0].alpha for goal in results.goals if goal.name == by_day.goal.name)
+    series = series_of(found.counted, alpha)
+    if series is None:
+        return None
+    axis = TimeAxis(series, results, changes)
+    return OverTime(
+        series, lift_charts(series, results, axis, changes), visitor_charts(series, results, axis, changes)
+    )
+
+
+def _slid_to(seconds: str, now: datetime) -> str | None:
+    """The moment that the slider stands at; None at its right end, and for what is no moment."""
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= _DIGITS_MAX):
+        return None
+    moment = datetime.fromtimestamp(int(seconds), UTC)
+    return None if moment > now - _MINUTE else moment.isoformat()
+
+
+def _slider(created_at: datetime, now: datetime, shown: datetime | None) -> Slider:
+    least = int(created_at.timestamp()) // 60 * 60 + 60
+    span = max(int(now.timestamp()) - least, 60)
+    step = max(60, span // _SLIDER_STEPS // 60 * 60)
+    most = least + -(-span // step) * step
+    return Slider(least, most, step, most if shown is None else int(shown.timestamp()))

@@ -1,7 +1,8 @@
-// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons.
+// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons, sliders.
 import htmx from "htmx.org";
 
 import { copyButtons } from "./copy.js";
+import { timeSliders } from "./slider.js";
 
 // The pages' policy forbids code from strings and inline styles: htmx shall not try.
 htmx.config.allowEval = false;
@@ -10,3 +11,4 @@ htmx.config.selfRequestsOnly = true;
 htmx.config.historyCacheSize = 0;
 
 copyButtons(document);
+timeSliders(document);

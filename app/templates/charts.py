@@ -1,0 +1,282 @@
+"""Where the marks of charts over time stand: one axis of time for visitors, lifts and the history beside them."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import accumulate, pairwise
+from math import floor, log10
+from typing import NamedTuple, TypeVar
+
+from app.result_history import Change
+from app.result_series import Lift, Series
+from app.results_shape import Results
+from app.templates import numbers
+
+WIDTH, HEIGHT = 640, 220
+LEFT, RIGHT, TOP, BOTTOM = 62, 14, 26, 26
+# Marks closer than this share a number.
+_MARK_ROOM = 16
+_LABEL_ROOM = 76
+# More points than pixels say nothing more.
+_POINTS_MAX = 160
+_DAY = timedelta(days=1)
+
+_Point = TypeVar("_Point", bound=tuple[float, ...])
+
+
+class Tick(NamedTuple):
+    """A place on an axis and its label."""
+
+    at: float
+    label: str
+
+
+class Mark(NamedTuple):
+    """What changed at a moment: the numbers in the list below the chart, and the words."""
+
+    x: float
+    label: str
+    title: str
+
+
+class Line(NamedTuple):
+    """One line: which style, whose it is, its path, a dot where it is but one point, and its last value."""
+
+    style: int
+    name: str
+    path: str
+    dot: tuple[float, float] | None
+    last: str
+
+
+class Point(NamedTuple):
+    """The part of a chart that a day takes up, and what it says there."""
+
+    x: float
+    width: float
+    title: str
+
+
+class Chart(NamedTuple):
+    """A chart ready to draw; `band` is the path between two limits, `zero_y` the line of no difference."""
+
+    id: str
+    label: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    zero_y: float | None
+    band: str
+    lines: list[Line]
+    marks: list[Mark]
+    points: list[Point]
+
+
+class TimeAxis:
+    """From the first day to the last; a day's figures stand at its end, or at the moment of the results."""
+
+    def __init__(self, series: Series, results: Results, changes: Sequence[Change]) -> None:
+        self.days = series.days
+        self._now = results.as_of.time
+        ends = [self.end_of(day) for day in self.days]
+        started = [change.at for change in changes if change.what == "Started"]
+        self.start = min([_midnight(self.days[0]), *started[:1]])
+        self.end = max([*ends, *(change.at for change in changes)])
+        self.end = max(self.end, self.start + timedelta(hours=1))
+
+    def x(self, moment: datetime) -> float:
+        """The place of a moment; what lies outside stands at the edge."""
+        share = (moment - self.start) / (self.end - self.start)
+        return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
+
+    def end_of(self, day: date) -> datetime:
+        """When a day's figures were complete."""
+        end = _midnight(day) + _DAY
+        return end if self._now is None or not _midnight(day) < self._now < end else self._now
+
+    def ticks(self) -> list[Tick]:
+        """Some days, evenly apart."""
+        first, last = self.start.date(), self.end.date()
+        count = (last - first).days + 1
+        every = max(1, -(-count // 6))
+        days = [first + n * _DAY for n in range(0, count, every)]
+        places = [(day, self.x(_midnight(day))) for day in days if _midnight(day) >= self.start]
+        return [Tick(at, f"{day:%b} {day.day}") for day, at in places if at <= WIDTH - 30]
+
+    def marks(self, changes: Sequence[Change]) -> list[Mark]:
+        """The history on this axis; changes at about the same moment share a mark."""
+        groups: list[list[Change]] = []
+        for change in changes:
+            if groups and self.x(change.at) - self.x(groups[-1][-1].at) < _MARK_ROOM:
+                groups[-1].append(change)
+            else:
+                groups.append([change])
+        return [
+            Mark(
+                self.x(group[0].at),
+                _span(group[0].number, group[-1].number),
+                "; ".join(f"{change.number}: {change.what}, {numbers.moment(change.at)}" for change in group),
+            )
+            for group in groups
+        ]
+
+
+def visitor_charts(series: Series, results: Results, axis: TimeAxis, changes: Sequence[Change]) -> list[Chart]:
+    """Visitors of each variant: all until each day, and those of each day."""
+    names = [variant.name for variant in results.variants]
+    daily = [series.visitors[variant.variant_id] for variant in results.variants]
+    total = [list(accumulate(row)) for row in daily]
+    return [
+        _counts("visitors-total", "Visitors so far", names, total, axis, changes),
+        _counts("visitors-daily", "Visitors by day", names, daily, axis, changes),
+    ]
+
+
+def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Sequence[Change]) -> list[Chart]:
+    """The lift of each variant over the control with its band, all on one scale."""
+    names = {variant.variant_id: variant.name for variant in results.variants}
+    scale = _lift_scale([lift for lifts in series.lifts.values() for lift in lifts[len(lifts) // 2 :]])
+    if scale is None:
+        return []
+    y, ticks = _value_axis(*scale, lambda mark: numbers.percent(mark, decimals=0 if scale[2] >= 0.01 else 1) or "")  # noqa: PLR2004
+    charts = []
+    styles = {variant.variant_id: style for style, variant in enumerate(results.variants)}
+    for variant, lifts in series.lifts.items():
+        places = [axis.x(axis.end_of(day)) for day in series.days]
+        name = names[variant]
+        charts.append(
+            Chart(
+                id=f"lift-{variant}",
+                label=f"Lift of “{name}” on “{series.goal.name}” by day",
+                x_ticks=axis.ticks(),
+                y_ticks=ticks,
+                zero_y=y(0.0),
+                band=_band(places, lifts, y, scale),
+                lines=[_lift_line(styles[variant], name, places, lifts, y)],
+                marks=axis.marks(changes),
+                points=_points(
+                    places, [f"{day}: {said(lift)}" for day, lift in zip(series.days, lifts, strict=True)]
+                ),
+            )
+        )
+    return charts
+
+
+def said(lift: Lift) -> str:
+    """A lift with its limits in words."""
+    if lift.estimate is None:
+        return "no lift yet"
+    if lift.low is None and lift.high is None:
+        return f"{numbers.lift(lift.estimate)}, too early for limits"
+    low, high = numbers.lift(lift.low) or "no limit", numbers.lift(lift.high) or "no limit"
+    return f"{numbers.lift(lift.estimate)} ({low} … {high})"
+
+
+def _counts(
+    name: str, label: str, names: list[str], rows: list[list[int]], axis: TimeAxis, changes: Sequence[Change]
+) -> Chart:
+    most = max(max(row) for row in rows)
+    step = max(1.0, _nice_step(most or 1))
+    top = step * -(-most // step) or step
+    y, ticks = _value_axis(0.0, top, step, lambda mark: numbers.count(round(mark)))
+    places = [axis.x(axis.end_of(day)) for day in axis.days]
+    lines = [
+        _line(style, names[style], places, [y(n) for n in row], numbers.count(row[-1]))
+        for style, row in enumerate(rows)
+    ]
+    titles = [
+        f"{day}: " + ", ".join(f"{names[at]} {numbers.count(row[number])}" for at, row in enumerate(rows))
+        for number, day in enumerate(axis.days)
+    ]
+    return Chart(name, label, axis.ticks(), ticks, None, "", lines, axis.marks(changes), _points(places, titles))
+
+
+def _lift_scale(lifts: list[Lift]) -> tuple[float, float, float] | None:
+    """Ends and step of an axis that shows the later half well: the first days' bands may go beyond it."""
+    marks = [mark for lift in lifts for mark in lift if mark is not None]
+    if not marks:
+        return None
+    low, high = min(0.0, *marks), max(0.0, *marks)
+    step = _nice_step((high - low) or 0.01)
+    return step * floor(low / step), step * -floor(-high / step), step
+
+
+def _value_axis(
+    low: float, high: float, step: float, label: Callable[[float], str]
+) -> tuple[Callable[[float], float], list[Tick]]:
+    height = HEIGHT - TOP - BOTTOM
+
+    def y(value: float) -> float:
+        share = (high - value) / (high - low)
+        return round(TOP + min(max(share, -3.0), 4.0) * height, 1)  # beyond the edge it is cut off anyway
+
+    marks = [low + step * n for n in range(round((high - low) / step) + 1)]
+    return y, [Tick(y(mark), label(0.0 if abs(mark) < step / 1e6 else mark)) for mark in marks]
+
+
+def _band(places: list[float], lifts: list[Lift], y: Callable[[float], float], scale: tuple[float, ...]) -> str:
+    known = [
+        (
+            place,
+            y(scale[0] - 1.0 if lift.low is None else lift.low),
+            y(scale[1] + 1.0 if lift.high is None else lift.high),
+        )
+        for place, lift in zip(places, lifts, strict=True)
+        if lift.low is not None or lift.high is not None
+    ]
+    if not known:
+        return ""
+    if len(known) == 1:  # one day is a bar
+        x, bottom, top = known[0]
+        known = [(x - 2, bottom, top), (x + 2, bottom, top)]
+    known = _thinned(known)
+    upper = " ".join(f"{x:g},{top:g}" for x, _, top in known)
+    lower = " ".join(f"{x:g},{bottom:g}" for x, bottom, _ in reversed(known))
+    return f"M{upper} {lower}Z"
+
+
+def _lift_line(style: int, name: str, places: list[float], lifts: list[Lift], y: Callable[[float], float]) -> Line:
+    known = [
+        (place, y(lift.estimate)) for place, lift in zip(places, lifts, strict=True) if lift.estimate is not None
+    ]
+    return _line(
+        style, name, [x for x, _ in known], [at for _, at in known], numbers.lift(lifts[-1].estimate) or "–"
+    )
+
+
+def _line(style: int, name: str, xs: list[float], ys: list[float], last: str) -> Line:
+    points = _thinned(list(zip(xs, ys, strict=True)))
+    path = "M" + " ".join(f"{x:g},{at:g}" for x, at in points) if len(points) > 1 else ""
+    return Line(style, name, path, points[-1] if points else None, last)
+
+
+def _points(places: list[float], titles: list[str]) -> list[Point]:
+    if len(places) > _POINTS_MAX:
+        return []
+    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(places)), WIDTH - RIGHT]
+    return [
+        Point(round(left, 1), round(max(right - left, 0.0), 1), title)
+        for (left, right), title in zip(pairwise(edges), titles, strict=True)
+    ]
+
+
+def _thinned(points: list[_Point]) -> list[_Point]:
+    """At most so many points, evenly chosen, with the first and the last."""
+    if len(points) <= _POINTS_MAX:
+        return points
+    share = (len(points) - 1) / (_POINTS_MAX - 1)
+    return [points[round(n * share)] for n in range(_POINTS_MAX)]
+
+
+def _nice_step(span: float) -> float:
+    """A step of 1, 2 or 5 times a power of ten that divides a span into three to six parts."""
+    rough = span / 4
+    power = 10.0 ** floor(log10(rough))
+    factor = next(factor for factor in (1, 2, 5, 10) if rough / power <= factor)
+    return factor * power
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
