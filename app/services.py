@@ -18,6 +18,7 @@ from app.find_results import Replays
 from app.log_writer import QUEUED_EVENTS_MAX, LogWriter, Overloaded
 from app.projects import ProjectCache
 from app.settings import Settings
+from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
 
@@ -38,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     projects: ProjectCache
     active: ActiveExperiments
     replays: Replays
+    told: ToldCounts
 
     def shed_load(self) -> None:
         """Refuse a request before any work is put into it, while the queue is nearly full; raises Overloaded."""
@@ -63,6 +65,8 @@ async def open_services(
     await writer.start()
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
     upkeep = asyncio.create_task(keep_partitions(database_url, settings), name="upkeep")
+    told = ToldCounts()
+    telling = asyncio.create_task(told.keep(pool), name="told counts")
     try:
         yield Services(
             settings=settings,
@@ -77,12 +81,14 @@ async def open_services(
             projects=ProjectCache(),
             active=ActiveExperiments(),
             replays=Replays(),
+            told=told,
         )
     finally:
         upkeep.cancel()
         await writer.stop()
+        told.stop()
         worker.stop()
         if working is not None:
             await working
-        await asyncio.gather(upkeep, return_exceptions=True)
+        await asyncio.gather(upkeep, telling, return_exceptions=True)
         await pool.close()

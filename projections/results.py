@@ -81,7 +81,7 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 
 async def _read(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
 ) -> Counted | None:
     plan = await read_plan(connection, project_id, experiment_id)
     if plan is None:

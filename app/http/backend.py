@@ -79,14 +79,24 @@ async def server_event(request: AnyRequest, services: NamedDependency[Services])
     body = inflate(await request.body(), request.headers.get("content-encoding"))
     project = await services.projects.get(services.pool, project_id)
     now = datetime.now(UTC)
-    event = decode_server_event(body, now, services.horizon, lambda address: project.hash_address(address, now))
+    try:
+        event = decode_server_event(
+            body, now, services.horizon, lambda address: project.hash_address(address, now)
+        )
+    except Problem as problem:
+        services.told.add(project_id, 0, [problem.detail if problem.name == "invalid_event" else "is not JSON"])
+        raise
     [outcome] = await services.writer.write(project_id, [event])
     if outcome.refused:
+        services.told.add(project_id, 0, [outcome.refused])
         raise Problem(400, "invalid_event", outcome.refused)
     if outcome.conflict:
+        services.told.add(project_id, 0, ["idempotencyKey was used with another body before"])
         raise Problem(409, "idempotency_conflict", "this idempotencyKey was used with another body before")
     # Without a key every call is a new event; its id can only be known from our own lost first try.
     duplicate = outcome.duplicate and event.idempotency is not None
+    if duplicate:
+        services.told.add(project_id, 1)
     return _json(EventAnswer(UUID(bytes=outcome.event_id), duplicate), 200 if duplicate else 201)
 
 

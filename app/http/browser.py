@@ -72,11 +72,10 @@ async def _append(services: Services, body: bytes, origin: str | None) -> bytes:
         if outcome.refused
     ]
     duplicates = sum([outcome.duplicate for outcome in outcomes])
-    answer = Accepted(
-        accepted=len(outcomes) - duplicates - len(refused),
-        duplicates=duplicates,
-        rejected=sorted(batch.rejected + refused, key=lambda rejected: rejected.index),
-    )
+    rejected = sorted(batch.rejected + refused, key=lambda rejected: rejected.index)
+    if duplicates or rejected:
+        services.told.add(batch.project_id, duplicates, [each.reason for each in rejected])
+    answer = Accepted(accepted=len(outcomes) - duplicates - len(refused), duplicates=duplicates, rejected=rejected)
     return msgspec.json.encode(answer)
 
 

@@ -16,6 +16,7 @@ from app.result_history import Change, history_of
 from app.result_series import Series, series_of
 from app.results_shape import Results
 from app.templates.charts import Chart, TimeAxis, lift_charts, visitor_charts
+from app.told_counts import read_told
 from domain.experiment import Experiment, Goal
 from projections.results import read_history
 
@@ -74,6 +75,8 @@ async def results_page(
     )
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
+        since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
+        told = await read_told(connection, project_id, since, until)
     results, changes = found.results(), history_of(facts)
     return page(
         request,
@@ -85,6 +88,8 @@ async def results_page(
         as_of=as_of,
         method=method,
         changes=changes,
+        told=told,
+        told_since=since,
         over_time=_over_time(found, results, changes),
         slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
     )
