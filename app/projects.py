@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from app.problems import Problem
-from domain.events import ProjectCreated, SecretKeyIssued, SecretKeysExpiring
+from domain.events import AllowedOriginsChanged, ProjectCreated, SecretKeyIssued, SecretKeysExpiring
 from domain.refusals import FieldError
 from projections.event_log import append_facts
 from projections.queries import queries
@@ -28,6 +28,7 @@ CACHED_PROJECTS_MAX = 10_000
 
 # The project stands in the key, so that a look-up touches one project only.
 _KEY = re.compile(KEY_PREFIX + r"(?P<project>[0-9a-f]{32})_(?P<secret>[A-Za-z0-9_-]{43})")
+_NO_ORIGIN = "is not an origin such as https://shop.example"
 _ORIGIN = re.compile(r"https?://[^\s\x00-\x1f/?#@]+")
 
 
@@ -54,6 +55,14 @@ class IssuedKey(NamedTuple):
 
     secret_key: str
     previous_keys_valid_until: datetime
+
+
+class KnownKey(NamedTuple):
+    """A secret key as people know it: by its last letters."""
+
+    hint: str
+    issued_at: datetime
+    valid_until: datetime | None
 
 
 class ProjectCache:
@@ -112,7 +121,7 @@ async def create_project(
     now = datetime.now(UTC)
     project_id = project_id or uuid4()
     async with connection.transaction():
-        await connection.execute(
+        added = await connection.execute(
             queries("projects")["add_project"],
             {
                 "project_id": project_id,
@@ -122,25 +131,63 @@ async def create_project(
                 "created_at": now,
             },
         )
+        if added.rowcount == 0:
+            raise Problem(409, "sent_twice", "this project was made already: its form was sent twice")
         created = ProjectCreated(at=now, actor=actor, name=name, allowed_origins=allowed_origins)
         secret_key, issued = await _issue_key(connection, project_id, now, actor)
         await append_facts(connection, project_id, [created, issued], now)
     return project_id, secret_key
 
 
-async def rotate_key(connection: AsyncConnection[Any], project_id: UUID, *, actor: str) -> IssuedKey:
-    """A new secret key; every older one works for 24 hours from its own replacement."""
+async def rotate_key(
+    connection: AsyncConnection[Any], project_id: UUID, *, actor: str, newest: datetime | None = None
+) -> IssuedKey:
+    """A new secret key; every older one works for 24 hours from its own replacement.
+
+    With `newest`, when the newest key was issued as far as the caller knows: Problem 409 if there is another.
+    """
     now = datetime.now(UTC)
     valid_until = now + GRACE
     async with connection.transaction():
         parameters = {"project_id": project_id, "valid_until": valid_until}
         # A rotation that waited must see the key that the other one issued, to let it expire.
         await connection.execute(queries("projects")["lock_project"], parameters)
+        if newest is not None and any(key.issued_at > newest for key in await read_keys(connection, project_id)):
+            raise Problem(
+                409,
+                "sent_twice",
+                "a newer key was made meanwhile, perhaps because this form was sent twice:"
+                " make another one if you did not see it",
+            )
         await connection.execute(queries("projects")["expire_keys"], parameters)
         secret_key, issued = await _issue_key(connection, project_id, now, actor)
         expiring = SecretKeysExpiring(at=now, actor=actor, valid_until=valid_until)
         await append_facts(connection, project_id, [expiring, issued], now)
     return IssuedKey(secret_key, valid_until)
+
+
+async def read_keys(connection: AsyncConnection[Any], project_id: UUID) -> list[KnownKey]:
+    """The secret keys of a project, newest first."""
+    cursor = await connection.execute(queries("projects")["key_list"], {"project_id": project_id})
+    return [KnownKey(*row) for row in await cursor.fetchall()]
+
+
+async def change_origins(
+    connection: AsyncConnection[Any], project_id: UUID, allowed_origins: tuple[str, ...], *, actor: str
+) -> None:
+    """Take browser events from these origins only, from any when there are none; Problem 400 names bad ones."""
+    _refuse(_origin_errors(allowed_origins))
+    allowed_origins = tuple(dict.fromkeys(origin.lower() for origin in allowed_origins))
+    now = datetime.now(UTC)
+    parameters = {"project_id": project_id, "allowed_origins": list(allowed_origins)}
+    async with connection.transaction():
+        await connection.execute(queries("projects")["lock_project"], parameters)
+        before = await read_project(connection, project_id)
+        if before is None or before.allowed_origins == allowed_origins:
+            return
+        await connection.execute(queries("projects")["change_origins"], parameters)
+        changed = AllowedOriginsChanged(at=now, actor=actor, allowed_origins=allowed_origins)
+        await append_facts(connection, project_id, [changed], now)
 
 
 async def authenticate(connection: AsyncConnection[Any], authorization: str | None) -> UUID:
@@ -151,7 +198,7 @@ async def authenticate(connection: AsyncConnection[Any], authorization: str | No
         raise _unauthorized("send `Authorization: Bearer <secret key>`")
     project_id = UUID(found["project"])
     cursor = await connection.execute(queries("projects")["keys"], {"project_id": project_id})
-    given = _hash(key.strip())
+    given = hash_key(key.strip())
     # Compare with every key, so that the time taken tells nothing about which one came close.
     matching = [
         valid_until
@@ -170,6 +217,14 @@ async def read_project(connection: AsyncConnection[Any], project_id: UUID) -> Pr
     cursor = await connection.execute(queries("projects")["project"], {"project_id": project_id})
     row = await cursor.fetchone()
     return _project(row) if row else None
+
+
+async def has_arrived(connection: AsyncConnection[Any], project_id: UUID) -> bool:
+    """Whether any event of a browser or a backend has ever arrived."""
+    row = await (
+        await connection.execute(queries("projects")["has_arrived"], {"project_id": project_id})
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def read_projects(connection: AsyncConnection[Any]) -> list[Project]:
@@ -194,28 +249,49 @@ async def _issue_key(
     hint = key[: len(KEY_PREFIX)] + "…" + key[-4:]
     await connection.execute(
         queries("projects")["add_key"],
-        {"project_id": project_id, "key_hash": _hash(key), "hint": hint, "issued_at": now},
+        {"project_id": project_id, "key_hash": hash_key(key), "hint": hint, "issued_at": now},
     )
-    issued = SecretKeyIssued(at=now, actor=actor, key_id=uuid4(), key_hash=_hash(key).hex(), prefix=hint)
+    issued = SecretKeyIssued(at=now, actor=actor, key_id=uuid4(), key_hash=hash_key(key).hex(), prefix=hint)
     return key, issued
 
 
 def _check_project(name: str, allowed_origins: tuple[str, ...]) -> None:
-    errors = []
+    errors = _origin_errors(allowed_origins)
     if not 1 <= len(name.strip()) <= PROJECT_NAME_CHARACTERS_MAX or "\0" in name:
-        errors.append(FieldError(path="name", reason=f"must hold 1 to {PROJECT_NAME_CHARACTERS_MAX} characters"))
+        reason = f"must hold 1 to {PROJECT_NAME_CHARACTERS_MAX} characters"
+        errors.insert(0, FieldError(path="name", reason=reason))
+    _refuse(errors)
+
+
+def _origin_errors(allowed_origins: tuple[str, ...]) -> list[FieldError]:
+    errors = []
     if len(allowed_origins) > ALLOWED_ORIGINS_MAX:
         errors.append(FieldError(path="allowedOrigins", reason=f"may list {ALLOWED_ORIGINS_MAX} origins at most"))
     errors += [
-        FieldError(path=f"allowedOrigins[{index}]", reason="is not an origin such as https://shop.example")
+        FieldError(path=f"allowedOrigins[{index}]", reason=_NO_ORIGIN + _why_no_origin(origin))
         for index, origin in enumerate(allowed_origins)
         if not _ORIGIN.fullmatch(origin)
     ]
+    return errors
+
+
+def _why_no_origin(text: str) -> str:
+    if not re.match("https?://", text, re.IGNORECASE):
+        return ": it must begin with https:// or http://"
+    if re.search(r"[\s\x00-\x1f]", text):
+        return ": it holds a space"
+    if re.fullmatch(r"[^/]+//[^/?#@]+[/?#].*", text):
+        return ": leave out what follows the host"
+    return ""
+
+
+def _refuse(errors: list[FieldError]) -> None:
     if errors:
         raise Problem(400, "invalid_project", "the project is not valid", errors=errors)
 
 
-def _hash(key: str) -> bytes:
+def hash_key(key: str) -> bytes:
+    """What is kept of a secret key."""
     # The key holds 256 random bits: a fast hash is as good as a slow one, and costs no request anything.
     return hashlib.sha256(key.encode()).digest()
 

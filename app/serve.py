@@ -74,7 +74,7 @@ def serve(
         asyncio.run(make_ready(url))
         token = admin_token(settings)
         if settings.workers == 1:
-            run_process(create_app(settings, url, token, with_worker=with_worker), listener, on_ready)
+            run_process(create_app(settings, url, token, with_worker=with_worker), listener, settings, on_ready)
         else:
             asyncio.run(_supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
     finally:
@@ -83,7 +83,12 @@ def serve(
             embedded.close()
 
 
-def run_process(app: Litestar, listener: socket.socket, on_ready: Callable[[str], None] | None = None) -> None:
+def run_process(
+    app: Litestar,
+    listener: socket.socket,
+    settings: Settings,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
     """One HTTP process on a socket that is already bound."""
     # Requests make many objects and no cycles: look for those rarely, and never again in what was imported.
     gc.collect()
@@ -101,6 +106,8 @@ def run_process(app: Litestar, listener: socket.socket, on_ready: Callable[[str]
             lifespan="on",
             http=bounded_protocol(),
             ws="none",
+            proxy_headers=True,
+            forwarded_allow_ips=list(settings.trusted_proxies),
         )
     )
     if on_ready is not None:

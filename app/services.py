@@ -11,6 +11,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from app.attempts import Attempts
 from app.database import connect_to_write, open_pool
 from app.event_rows import Horizon
 from app.experiments import ActiveExperiments
@@ -40,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     active: ActiveExperiments
     replays: Replays
     told: ToldCounts
+    attempts: Attempts
 
     def shed_load(self) -> None:
         """Refuse a request before any work is put into it, while the queue is nearly full; raises Overloaded."""
@@ -82,6 +84,7 @@ async def open_services(
             active=ActiveExperiments(),
             replays=Replays(),
             told=told,
+            attempts=Attempts(),
         )
     finally:
         upkeep.cancel()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive_dir: Path | None = None
     retention_days: int | None = None
     allow_unsafe: frozenset[SafetySetting] = frozenset()
+    # Whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks, or * for everybody's.
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,6 +46,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             given[field.name] = value
     if "allow_unsafe" in given:
         given["allow_unsafe"] = _unsafe_names(str(given["allow_unsafe"]))
+    if "trusted_proxies" in given:
+        given["trusted_proxies"] = _proxies(str(given["trusted_proxies"]))
     try:
         settings = msgspec.convert(given, Settings, strict=False, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
@@ -76,6 +81,18 @@ def _unsafe_names(text: str) -> list[str]:
     if unknown := sorted(set(names) - set(get_args(SafetySetting))):
         known = ", ".join(get_args(SafetySetting))
         raise ValueError(f"PROOFLOG_ALLOW_UNSAFE names {', '.join(unknown)}: it may name {known}")
+    return names
+
+
+def _proxies(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        try:
+            ip_network(name if name != "*" else "0.0.0.0/0")
+        except ValueError:
+            raise ValueError(
+                f"PROOFLOG_TRUSTED_PROXIES names {name}: it may name addresses, networks such as 10.0.0.0/8, or *"
+            ) from None
     return names
 
 

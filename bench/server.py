@@ -82,7 +82,7 @@ def main() -> None:
 
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=2048)
     app = with_empty(create_app(Settings(), url, "bench", with_worker=with_worker))
-    run_process(app, listener)
+    run_process(app, listener, Settings())
 
 
 if __name__ == "__main__":

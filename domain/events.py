@@ -1,16 +1,19 @@
-"""Every fact that the log stores about a project and its experiments, and the events that arrive by wire.
+"""Every fact that the log stores about a project, its people and experiments, and the events that arrive by wire.
 
 A fact is in the past tense and its stored tag is spelled out, so that renaming a class cannot orphan history.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from domain.plan import ExperimentType, Goal, UrlMatchType, Variant
+
+# From the least to the most; each may do what those before it may.
+UserRole = Literal["viewer", "editor", "owner"]
 
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -47,6 +50,47 @@ class SecretKeysExpiring(_Fact, frozen=True, kw_only=True, tag="secret_keys_expi
     """Every key issued before this fact works until `valid_until` and no longer."""
 
     valid_until: Instant
+
+
+class _UserFact(_Fact, frozen=True, kw_only=True):
+    """What every fact about a user of the dashboard carries; passwords and their hashes are no part of it."""
+
+    user_id: UUID
+    name: str
+
+
+class UserAdded(_UserFact, frozen=True, kw_only=True, tag="user_added"):
+    """A user has a role in the project from now on."""
+
+    role: UserRole
+
+
+class UserRoleChanged(_UserFact, frozen=True, kw_only=True, tag="user_role_changed"):
+    """A user has another role in the project."""
+
+    role: UserRole
+
+
+class UserPasswordChanged(_UserFact, frozen=True, kw_only=True, tag="user_password_changed"):
+    """A user of the project has another password."""
+
+
+class UserRemoved(_UserFact, frozen=True, kw_only=True, tag="user_removed"):
+    """A user has no role in the project any more."""
+
+
+class ShareLinkMade(_Fact, frozen=True, kw_only=True, tag="share_link_made"):
+    """Whoever has the link, whose token is not stored here, reads the results of one experiment."""
+
+    link_id: UUID
+    experiment_id: UUID
+
+
+class ShareLinkRevoked(_Fact, frozen=True, kw_only=True, tag="share_link_revoked"):
+    """The link shows nothing any more."""
+
+    link_id: UUID
+    experiment_id: UUID
 
 
 class _ExperimentFact(_Fact, frozen=True, kw_only=True):
@@ -115,7 +159,18 @@ class ExperimentStopped(_ExperimentFact, frozen=True, kw_only=True, tag="experim
     """The experiment has ended for good; one that never started is discarded."""
 
 
-ProjectFact = ProjectCreated | AllowedOriginsChanged | SecretKeyIssued | SecretKeysExpiring
+ProjectFact = (
+    ProjectCreated
+    | AllowedOriginsChanged
+    | SecretKeyIssued
+    | SecretKeysExpiring
+    | UserAdded
+    | UserRoleChanged
+    | UserPasswordChanged
+    | UserRemoved
+    | ShareLinkMade
+    | ShareLinkRevoked
+)
 LaterExperimentFact = (
     ExperimentDetailsChanged
     | ExperimentVariantsChanged

@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from app.commands import analysis, log, management, serving
+from app.commands import analysis, log, management, people, serving
 from app.main import VERSION
 from app.settings import read_settings
 
@@ -31,6 +31,7 @@ for command in (
     management.project,
     management.key,
     management.experiment,
+    people.user,
     analysis.results,
     analysis.projections,
     log.log,

@@ -58,7 +58,7 @@ def process(settings: Settings, descriptor: int, parent: int) -> None:
     end_with_parent(parent)
     listener = socket.socket(fileno=descriptor)
     url = os.environ["PROOFLOG_DATABASE_URL"]
-    run_process(create_app(settings, url, admin_token(settings), with_worker=False), listener)
+    run_process(create_app(settings, url, admin_token(settings), with_worker=False), listener, settings)
 
 
 @click.command()

@@ -1,21 +1,18 @@
-"""Who may: the admin token, and the dashboard's login cookie."""
+"""Who may: the admin token, and the dashboard's session cookie."""
 
-import base64
-import hashlib
 import hmac
-import time
+from typing import Any
 
-import msgspec
+from litestar import Request
 from litestar.datastructures import Cookie
 
+from app.logins import SESSION_SECONDS, Login, read_session
 from app.problems import Problem
+from app.services import Services
 
 COOKIE = "prooflog_session"
-SESSION_SECONDS = 12 * 3600
 
-
-class _Session(msgspec.Struct):
-    expires: int
+AnyRequest = Request[Any, Any, Any]
 
 
 def require_admin(authorization: str | None, admin_token: str) -> None:
@@ -32,38 +29,35 @@ def require_admin(authorization: str | None, admin_token: str) -> None:
 
 def is_admin_token(given: str, admin_token: str) -> bool:
     """Whether a token is the admin's, in a time that tells nothing about it."""
-    return hmac.compare_digest(given.encode(), admin_token.encode())
+    return hmac.compare_digest(given.encode("utf-8", "replace"), admin_token.encode())
 
 
-def session_cookie(admin_token: str, *, secure: bool) -> Cookie:
-    """A signed cookie that says until when its bearer is logged in."""
-    body = base64.urlsafe_b64encode(msgspec.json.encode(_Session(int(time.time()) + SESSION_SECONDS)))
-    value = f"{body.decode()}.{_sign(body, admin_token)}"
+async def find_login(request: AnyRequest, services: Services) -> Login | None:
+    """Who a request's cookie says is logged in, if its session still holds."""
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return None
+    async with services.pool.connection() as connection:
+        return await read_session(connection, cookie, services.admin_token)
+
+
+def session_cookie(request: AnyRequest, value: str) -> Cookie:
+    """The cookie of a session: kept from scripts and other sites' forms, sent over TLS only if it came so."""
     return Cookie(
         COOKIE,
         value=value,
         path="/",
         httponly=True,
-        samesite="strict",
-        secure=secure,
+        samesite="lax",
+        secure=came_by_tls(request),
         max_age=SESSION_SECONDS,
     )
 
 
-def logged_in(cookie: str | None, admin_token: str) -> bool:
-    """Whether a cookie is one of ours and has not run out."""
-    body, _, signature = (cookie or "").partition(".")
-    if not hmac.compare_digest(signature.encode(), _sign(body.encode(), admin_token).encode()):
-        return False
-    session = msgspec.json.decode(base64.urlsafe_b64decode(body), type=_Session)
-    return session.expires > time.time()
+def came_by_tls(request: AnyRequest) -> bool:
+    """Whether the browser speaks TLS to us, or to a proxy in front that says so.
 
-
-def csrf_token(cookie: str) -> str:
-    """What the forms of one session carry: known to its own pages only."""
-    return hmac.new(cookie.encode(), b"prooflog csrf", hashlib.sha256).hexdigest()
-
-
-def _sign(body: bytes, admin_token: str) -> str:
-    key = hashlib.sha256(b"prooflog dashboard session\0" + admin_token.encode()).digest()
-    return hmac.new(key, body, hashlib.sha256).hexdigest()
+    Any caller may say so: all that it can bring about is that its own cookie is sent over TLS only.
+    """
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return request.url.scheme == "https" or forwarded == "https"

@@ -10,12 +10,13 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from app import find_results as finding
 from app.find_results import Found, owner_of
-from app.http.auth import COOKIE, logged_in
+from app.http.auth import find_login
 from app.http.backend import parse_experiment_id
 from app.projects import authenticate
 from app.results import Asked
 from app.results_shape import Results
 from app.services import Services
+from domain import refusals
 from projections.results import ChooseGoal
 
 PLANNED = "The horizon of group_sequential: visitors of all variants together, stated before the start."
@@ -101,7 +102,11 @@ async def find_counted(
 
 async def _project_of(request: Request[Any, Any, Any], services: Services, experiment_id: UUID) -> UUID:
     authorization = request.headers.get("authorization")
+    login = await find_login(request, services) if authorization is None else None
     async with services.pool.connection() as connection:
-        if authorization is None and logged_in(request.cookies.get(COOKIE), services.admin_token):
-            return await owner_of(connection, experiment_id)
-        return await authenticate(connection, authorization)
+        if login is None:
+            return await authenticate(connection, authorization)
+        project_id = await owner_of(connection, experiment_id)
+    if not login.sees(project_id):
+        raise refusals.ExperimentNotFound
+    return project_id

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.resources
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -29,7 +30,7 @@ class Asset(NamedTuple):
     media_type: str
 
 
-def render(name: str, **context: object) -> bytes:
+def render(name: str, /, **context: object) -> bytes:
     """One page as UTF-8; a name that its template uses and nobody gave is an error, never a blank."""
     return _environment().get_template(name).render(**context).encode()
 
@@ -58,6 +59,7 @@ def _environment() -> Environment:
         "deciding_lift": deciding_lift,
         "forest_plot": forest_plot,
         "said": said,
+        "now": lambda: datetime.now(UTC),
         "verdict_of": verdict_of,
     }
     return environment

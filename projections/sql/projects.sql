@@ -1,6 +1,7 @@
--- add_project: a project exists
+-- add_project: a project exists; no row when its id is taken
 insert into project (project_id, name, allowed_origins, privacy_key, created_at)
-values (%(project_id)s, %(name)s, %(allowed_origins)s, %(privacy_key)s, %(created_at)s);
+values (%(project_id)s, %(name)s, %(allowed_origins)s, %(privacy_key)s, %(created_at)s)
+on conflict do nothing;
 
 -- project: one project
 select project_id, name, allowed_origins, privacy_key
@@ -27,6 +28,19 @@ where project_id = %(project_id)s;
 select key_hash, valid_until
 from secret_key
 where project_id = %(project_id)s;
+
+-- key_list: the secret keys of a project as people know them, newest first
+select hint, issued_at, valid_until
+from secret_key
+where project_id = %(project_id)s
+order by issued_at desc, hint;
+
+-- change_origins: other origins are allowed from now on
+update project set allowed_origins = %(allowed_origins)s where project_id = %(project_id)s;
+
+-- has_arrived: whether an event of a browser or a backend ever came; archived months hold some
+select exists (select from archived_range where project_id = %(project_id)s)
+    or exists (select from event_log where project_id = %(project_id)s and source <> 'management');
 
 -- experiment: the present state of one experiment
 select version, state::text

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -34,6 +35,26 @@ async def open_client(
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://prooflog.test") as client,
     ):
         yield client
+
+
+def another_browser(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Another client of the same application, with cookies of its own."""
+    return httpx.AsyncClient(transport=client._transport, base_url=client.base_url)  # noqa: SLF001
+
+
+async def log_in(client: httpx.AsyncClient, **form: str) -> httpx.AsyncClient:
+    """A browser of somebody who is logged in: the admin, or who `token` or `name` and `password` say."""
+    browser = another_browser(client)
+    answer = await browser.post("/dashboard/login", data=form or {"token": ADMIN_TOKEN})
+    assert answer.status_code == 303, answer.text
+    return browser
+
+
+async def csrf(browser: httpx.AsyncClient) -> str:
+    """What the forms of this login carry."""
+    found = re.search(r'name="csrf" value="([^"]+)"', (await browser.get("/dashboard/account")).text)
+    assert found is not None
+    return found[1]
 
 
 async def open_project(client: httpx.AsyncClient, name: str = "Shop", **fields: Any) -> "HttpProject":

@@ -16,7 +16,7 @@ from app.log_writer import Unavailable
 from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.forest import forest_plot
-from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, impression, open_project
+from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, csrf, impression, open_project
 
 HOSTILE = "<script>alert('x')</script>"
 PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
@@ -33,13 +33,6 @@ async def visitor(client: httpx.AsyncClient) -> httpx.AsyncClient:
     answer = await client.post("/dashboard/login", data={"token": ADMIN_TOKEN})
     assert answer.status_code == 303
     return client
-
-
-async def csrf(client: httpx.AsyncClient) -> str:
-    """What the forms of this login carry."""
-    found = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/dashboard")).text)
-    assert found is not None
-    return found[1]
 
 
 HINT = r'<span class="hint"[^>]*>(.*?)</span>'
@@ -110,18 +103,21 @@ async def test_a_wrong_token_gets_the_form_again(client: httpx.AsyncClient, toke
     """401 with a plain message, and no cookie."""
     answer = await client.post("/dashboard/login", data={} if token is None else {"token": token})
     assert answer.status_code == 401
-    assert "That is not the admin token" in words(answer)
+    assert "That is neither the admin token" in words(answer)
     assert COOKIE not in answer.cookies
     assert (await client.get("/dashboard")).status_code == 303
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", "https", "proxied https"])
 async def test_the_session_is_kept_from_scripts_and_other_sites(client: httpx.AsyncClient, scheme: str) -> None:
-    """The cookie is HttpOnly and SameSite; over https it is Secure too."""
-    answer = await client.post(f"{scheme}://prooflog.test/dashboard/login", data={"token": ADMIN_TOKEN})
+    """The cookie is HttpOnly and SameSite; over https, to us or to a proxy in front, it is Secure too."""
+    url, headers = f"{scheme.removeprefix('proxied ')}://prooflog.test/dashboard/login", {}
+    if scheme.startswith("proxied"):
+        url, headers = url.replace("https", "http"), {"X-Forwarded-Proto": "https"}
+    answer = await client.post(url, data={"token": ADMIN_TOKEN}, headers=headers)
     flags = {flag.strip().lower() for flag in answer.headers["set-cookie"].split(";")}
-    assert {"httponly", "samesite=strict", "path=/"} <= flags
-    assert ("secure" in flags) == (scheme == "https")
+    assert {"httponly", "samesite=lax", "path=/"} <= flags
+    assert ("secure" in flags) == scheme.endswith("https")
 
 
 async def test_logging_out_ends_the_session(visitor: httpx.AsyncClient) -> None:
@@ -171,14 +167,16 @@ async def test_an_empty_installation_says_what_to_do(visitor: httpx.AsyncClient)
     """No project is no blank page."""
     page = await visitor.get("/dashboard")
     assert 'prooflog project create "My shop"' in words(page)
-    assert "curl http://prooflog.test/api/analytics/projects" in words(page)
+    assert 'action="/dashboard/projects"' in page.text
 
 
 async def test_the_list_shows_projects_experiments_and_verdicts(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
-    """Name, status, visitors and a verdict in a line; the key, and the snippet to copy."""
-    assert "prooflog experiment create FILE.json" in words(await visitor.get("/dashboard"))
+    """Name, status, visitors and a verdict in a line; whether events arrive, and the way to the settings."""
+    empty = words(await visitor.get("/dashboard"))
+    assert "prooflog experiment create FILE.json" in empty
+    assert "Waiting for the first event" in empty
     await sold(project, name="Sold well")
     await project.create(name="Not begun")
     page = await visitor.get("/dashboard")
@@ -188,9 +186,8 @@ async def test_the_list_shows_projects_experiments_and_verdicts(
         "Sold well running 200 Ship “Bold”: it improves “purchase”."
     )
     assert "Not begun draft – (not started yet) Not started yet." in words(page)
-    script = f"http://prooflog.test/api/analytics/script.js?projectId={project.project_id}"
-    assert f'<script src="{script}"></script>' in words(page)
-    assert f"Public key {project.project_id}" in words(page)
+    assert "Waiting for the first event" not in words(page)
+    assert f'href="/dashboard/projects/{project.project_id}/settings"' in page.text
 
 
 async def test_a_long_list_shows_figures_of_what_changed_last(
@@ -265,6 +262,7 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
 ) -> None:
     """Nobody was exposed: no rate, no mean, no lift, no interval, no chance, and never a 0 in their place."""
     experiment = await project.running(goals=GOALS)
+    await project.results(experiment)
     page = await visitor.get(address(experiment))
     assert "Nobody has been shown this experiment yet." in words(page)
     row, why = cells(page, "Bold", "revenue"), cells(page, "Bold", "revenue", explained=True)

@@ -5,6 +5,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
 from app import problems
+from app.http.dashboard import account, people, settings
 from app.http.dashboard.access import admit, admit_anybody
 from app.http.dashboard.assets import asset_file
 from app.http.dashboard.experiment import experiment_page
@@ -24,12 +25,31 @@ async def no_such_page(rest: FromPath[str]) -> Response[bytes]:
 
 _pages = Router(
     "/",
-    route_handlers=[projects_page, experiment_page, log_out, no_such_page],
+    route_handlers=[
+        projects_page,
+        experiment_page,
+        settings.settings_page,
+        settings.arrival,
+        settings.back_to_settings,
+        settings.new_project,
+        settings.new_key,
+        settings.new_origins,
+        people.new_user,
+        people.new_role,
+        people.another_password,
+        people.no_user,
+        people.new_link,
+        people.no_link,
+        account.account_page,
+        account.choose_password,
+        log_out,
+        no_such_page,
+    ],
     before_request=admit,
 )
 dashboard_router = Router(
     HOME,
-    route_handlers=[login_page, log_in, nothing_to_see, asset_file, _pages],
+    route_handlers=[login_page, log_in, nothing_to_see, asset_file, people.shared_page, _pages],
     before_request=admit_anybody,
     exception_handlers={
         Problem: as_page(problems.answer_problem),

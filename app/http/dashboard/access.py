@@ -1,51 +1,39 @@
 """Who is logged in to the dashboard, what they may do where, and what no other site can make them do."""
 
 import hmac
-from typing import Any, Literal, get_args
+from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
-import msgspec
 from litestar import Response
 from litestar.response import Redirect
 
 from app.find_results import owner_of
-from app.http.auth import COOKIE, csrf_token, logged_in
+from app.http.auth import find_login
 from app.http.backend import parse_experiment_id
-from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, own_path, services_of
+from app.http.dashboard.pages import ACCOUNT, HOME, LOGIN, LOGOUT, AnyRequest, own_path, services_of
+from app.logins import Login
 from app.problems import Problem
 from domain import refusals
+from domain.events import UserRole
 
-# From the least to the most; each may do what those before it may.
-Role = Literal["viewer", "editor", "owner"]
-ROLES: tuple[Role, ...] = get_args(Role)
+__all__ = [
+    "Login",
+    "Role",
+    "admit",
+    "admit_anybody",
+    "login_of",
+    "require_admin_login",
+    "require_experiment",
+    "require_role",
+]
+
+Role = UserRole
 
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _READS = {"GET", "HEAD", "OPTIONS"}
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-
-
-class Login(msgspec.Struct, frozen=True):
-    """Somebody who is logged in: what facts record as their actor, and their role in each project.
-
-    `roles` is None for the admin token, which is owner of everything. `csrf` goes into every form.
-    """
-
-    actor: str
-    roles: dict[UUID, Role] | None
-    csrf: str
-
-    def sees(self, project_id: UUID) -> bool:
-        """Whether they have any role in a project."""
-        return self.roles is None or project_id in self.roles
-
-    def may(self, project_id: UUID, role: Role) -> bool:
-        """Whether they have this role in a project, or a higher one."""
-        if self.roles is None:
-            return True
-        held = self.roles.get(project_id)
-        return held is not None and ROLES.index(held) >= ROLES.index(role)
 
 
 def login_of(request: AnyRequest) -> Login:
@@ -91,26 +79,20 @@ async def require_experiment(request: AnyRequest, experiment_id: str, role: Role
 
 async def admit(request: AnyRequest) -> Response[Any] | None:
     """Let only who is logged in pass, and only forms of our own pages; others go to log in, and come back."""
-    login = await find_login(request)
+    login = await find_login(request, services_of(request))
     if login is None:
         return _ask_to_log_in(request)
     request.state.login = login
     check_origin(request)
     await check_csrf(request)
+    if login.must_choose_password and request.url.path not in {ACCOUNT, LOGOUT}:
+        return Redirect(ACCOUNT, status_code=303)
     return None
 
 
 async def admit_anybody(request: AnyRequest) -> None:
     """Let everybody pass, but no form that another site sent: nobody is logged in as somebody else unasked."""
     check_origin(request)
-
-
-async def find_login(request: AnyRequest) -> Login | None:
-    """Who a request's cookie says is logged in, if it is one of ours and still holds."""
-    cookie = request.cookies.get(COOKIE)
-    if cookie is None or not logged_in(cookie, services_of(request).admin_token):
-        return None
-    return Login(actor="admin", roles=None, csrf=csrf_token(cookie))
 
 
 async def check_csrf(request: AnyRequest) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 
+from app.http.auth import came_by_tls
 from app.problems import ProblemBody
 from app.services import Services
 from app.templates import render
 
 HOME = "/dashboard"
 LOGIN = f"{HOME}/login"
+LOGOUT = f"{HOME}/logout"
+ACCOUNT = f"{HOME}/account"
+SHARED = f"{HOME}/shared"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -21,6 +25,7 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "X-Robots-Tag": "noindex, nofollow",
 }
 # No dots, backslashes or second slash at the start: nothing that a browser could read as another place.
 _OWN_PATH = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[A-Za-z0-9_.:%&=+-]*)?")
@@ -28,9 +33,11 @@ _OWN_PATH = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[A-Za-z0-9_.:%&=+-]*
 AnyRequest = Request[Any, Any, Any]
 
 
-def page(request: AnyRequest, name: str, status: int = 200, **context: object) -> Response[bytes]:
+def page(request: AnyRequest, name: str, /, status: int = 200, **context: object) -> Response[bytes]:
     """A template as an answer that no cache keeps; it gets `login` and `csrf` of who asks by itself."""
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    if request.url.path.startswith(SHARED):  # its address is the secret
+        headers["Referrer-Policy"] = "no-referrer"
     login = request.state.get("login")
     body = render(name, login=login, csrf=login.csrf if login else "", **context)
     return Response(body, status_code=status, media_type="text/html", headers=headers)
@@ -54,6 +61,17 @@ def own_path(wanted: str | None) -> str:
     if wanted is None or not _OWN_PATH.fullmatch(wanted) or wanted.partition("?")[0] == LOGIN:
         return HOME
     return wanted
+
+
+def own_origin(request: AnyRequest) -> str:
+    """The scheme and host by which the browser reached this page."""
+    base = str(request.base_url).rstrip("/")
+    return base.replace("http://", "https://", 1) if came_by_tls(request) else base
+
+
+async def form_of(request: AnyRequest) -> dict[str, str]:
+    """The fields of a form that hold text; of several with one name the last."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
 def services_of(request: AnyRequest) -> Services:

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from litestar import Response, get
 
@@ -9,9 +10,9 @@ from app.experiments import read_experiments
 from app.http.dashboard.access import login_of
 from app.http.dashboard.pages import AnyRequest, page, services_of
 from app.http.results import find_results
-from app.projects import Project, read_projects
+from app.problems import Problem
+from app.projects import Project, has_arrived, read_projects
 from app.results_shape import Results
-from app.script import render_snippet
 from app.services import Services
 from domain.experiment import Experiment
 from domain.refusals import Refusal
@@ -32,17 +33,22 @@ class ProjectPart(NamedTuple):
     """A project in the list."""
 
     project: Project
-    snippet: str
+    arrived: bool
     rows: list[Row]
 
 
 @get("/", include_in_schema=False)
 async def projects_page(request: AnyRequest) -> Response[bytes]:
     """All projects with their experiments, each with its visitors and its verdict in a line."""
+    return await show_projects(request)
+
+
+async def show_projects(request: AnyRequest, *, problem: Problem | None = None, name: str = "") -> Response[bytes]:
+    """The page of projects, and why a new one called `name` was refused."""
     services, login = services_of(request), login_of(request)
-    origin = services.settings.public_url or str(request.base_url).rstrip("/")
     async with services.pool.connection() as connection:
         projects = [known for known in await read_projects(connection) if login.sees(known.project_id)]
+        arrived = {known.project_id: await has_arrived(connection, known.project_id) for known in projects}
         experiments = {
             project.project_id: await read_experiments(connection, project.project_id) for project in projects
         }
@@ -50,12 +56,13 @@ async def projects_page(request: AnyRequest) -> Response[bytes]:
     parts = [
         ProjectPart(
             project,
-            render_snippet(str(project.project_id), origin),
+            arrived[project.project_id],
             [Row(experiment, found.get(experiment.id)) for experiment in experiments[project.project_id]],
         )
         for project in projects
     ]
-    return page(request, "projects.html", parts=parts, origin=origin)
+    status = problem.status if problem else 200
+    return page(request, "projects.html", status, parts=parts, problem=problem, name=name, project_id=uuid4())
 
 
 async def _figures(services: Services, experiments: dict[Any, list[Experiment]]) -> dict[Any, Results]:

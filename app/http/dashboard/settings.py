@@ -1,0 +1,162 @@
+"""A project's settings: the snippet, what arrives, secret keys, allowed origins; people and links in people.py."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from app.experiments import read_experiments
+from app.http.dashboard.access import login_of, require_admin_login, require_role
+from app.http.dashboard.pages import HOME, AnyRequest, form_of, own_origin, page, services_of
+from app.http.dashboard.projects import show_projects
+from app.problems import Problem
+from app.projects import change_origins, create_project, has_arrived, read_keys, rotate_key
+from app.script import render_async_snippet, render_snippet
+from app.share_links import read_share_links
+from app.users import read_users
+
+PROJECT = "/projects/{project_id:str}"
+
+
+@get(f"{PROJECT}/settings", include_in_schema=False)
+async def settings_page(request: AnyRequest, project_id: FromPath[str]) -> Response[Any]:
+    """What a project is set up with; what only owners see and change is left out for others."""
+    wanted = parse_project(project_id)
+    require_role(request, wanted, "viewer")
+    return await show_settings(request, wanted)
+
+
+@get(f"{PROJECT}/arrival", include_in_schema=False)
+async def arrival(request: AnyRequest, project_id: FromPath[str]) -> Response[Any]:
+    """The part of the page that says whether an event has come yet."""
+    wanted = parse_project(project_id)
+    require_role(request, wanted, "viewer")
+    if "hx-request" not in request.headers:
+        return to_settings(wanted, "arrival")
+    async with services_of(request).pool.connection() as connection:
+        arrived = await has_arrived(connection, wanted)
+    # No content: htmx leaves the page as it is, and asks again.
+    return page(request, "arrival.html", arrived=True) if arrived else Response(None, status_code=204)
+
+
+@get([f"{PROJECT}/{part}" for part in ("secret-keys", "origins", "users", "share-links")], include_in_schema=False)
+async def back_to_settings(project_id: FromPath[str]) -> Response[Any]:
+    """Who opens the address of a form goes to the page that it stands on."""
+    return to_settings(parse_project(project_id))
+
+
+@post("/projects", include_in_schema=False)
+async def new_project(request: AnyRequest) -> Response[Any]:
+    """A new project with its secret key, shown this once; the form carries the id, so that twice is once."""
+    login = require_admin_login(request)
+    form = await form_of(request)
+    project_id, name = parse_project(form.get("project_id", "")), form.get("name", "").strip()
+    async with services_of(request).pool.connection() as connection:
+        try:
+            _, secret_key = await create_project(connection, name, actor=login.actor, project_id=project_id)
+        except Problem as problem:
+            return await show_projects(request, problem=problem, name=name)
+    services_of(request).changed(project_id)
+    return await show_settings(request, project_id, secret_key=secret_key)
+
+
+@post(f"{PROJECT}/secret-keys", include_in_schema=False)
+async def new_key(request: AnyRequest, project_id: FromPath[str]) -> Response[Any]:
+    """A new secret key, shown this once; the form says which one was the newest, so that twice is once."""
+    wanted = parse_project(project_id)
+    login = require_role(request, wanted, "owner")
+    newest = _parse_time((await form_of(request)).get("newest", ""))
+    async with services_of(request).pool.connection() as connection:
+        try:
+            issued = await rotate_key(connection, wanted, actor=login.actor, newest=newest)
+        except Problem as problem:
+            return await show_settings(request, wanted, failed="keys", problem=problem)
+    services_of(request).changed(wanted)
+    return await show_settings(request, wanted, secret_key=issued.secret_key)
+
+
+@post(f"{PROJECT}/origins", include_in_schema=False)
+async def new_origins(request: AnyRequest, project_id: FromPath[str]) -> Response[Any]:
+    """Other allowed origins, one a line; what is none is named by its line."""
+    wanted = parse_project(project_id)
+    login = require_role(request, wanted, "owner")
+    text = (await form_of(request)).get("origins", "")
+    origins = tuple(line.strip() for line in text.splitlines() if line.strip())
+    async with services_of(request).pool.connection() as connection:
+        try:
+            await change_origins(connection, wanted, origins, actor=login.actor)
+        except Problem as problem:
+            given = {"origins": text, "lines": origins}
+            return await show_settings(request, wanted, failed="origins", problem=problem, given=given)
+    services_of(request).changed(wanted)
+    return to_settings(wanted, "origins")
+
+
+async def show_settings(
+    request: AnyRequest,
+    project_id: UUID,
+    *,
+    failed: str | None = None,
+    problem: Problem | None = None,
+    given: dict[str, Any] | None = None,
+    **made: str | None,
+) -> Response[Any]:
+    """The settings page: what is now, what was refused and why, and what is shown only once.
+
+    `failed` names the form that `problem` is about and `given` what it held; `made` is a `secret_key`, the
+    `one_time_password` of a `user`, or the address of a share `link`.
+    """
+    services = services_of(request)
+    project = await services.projects.get(services.pool, project_id)
+    async with services.pool.connection() as connection:
+        context = {
+            "arrived": await has_arrived(connection, project_id),
+            "keys": await read_keys(connection, project_id),
+            "experiments": await read_experiments(connection, project_id),
+            "users": await read_users(connection, project_id),
+            "links": await read_share_links(connection, project_id),
+        }
+    running = await services.active.get(services.pool, project_id)
+    origin = services.settings.public_url or own_origin(request)
+    shown_once = dict.fromkeys(("secret_key", "one_time_password", "user", "link")) | made
+    return page(
+        request,
+        "settings.html",
+        problem.status if problem else 200,
+        project=project,
+        snippet=render_snippet(str(project_id), origin),
+        async_snippet=render_async_snippet(str(project_id), origin, running),
+        manages=login_of(request).may(project_id, "owner"),
+        failed=failed,
+        problem=problem,
+        given=given or {},
+        link_id=uuid4(),
+        **context,
+        **shown_once,
+    )
+
+
+def to_settings(project_id: UUID, section: str = "") -> Response[Any]:
+    """Back to the settings page after a change, at the part that it is about."""
+    return Redirect(f"{HOME}/projects/{project_id}/settings{'#' if section else ''}{section}", status_code=303)
+
+
+def parse_project(text: str) -> UUID:
+    """A project's id from an address or a form; what is none names no project."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(404, "unknown_project", "there is no project with this projectId") from None
+
+
+def _parse_time(text: str) -> datetime:
+    if not text:  # there was no key
+        return datetime.min.replace(tzinfo=UTC)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise Problem(400, "invalid_form", "this form is not complete: load its page again") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

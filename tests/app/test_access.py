@@ -1,0 +1,116 @@
+"""Every address of the dashboard against everybody who may come: one table."""
+
+import re
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from app.http.dashboard import dashboard_router
+from tests.app.http_project import HttpProject, another_browser, csrf, log_in, open_project
+from tests.app.people_of import add_user, user_id
+
+WHO = ("nobody", "stranger", "viewer", "editor", "key", "owner", "admin")
+# What each answers to each of WHO. 303 for nobody: to the login. Changes answer 303 or 200 when they were made.
+SEES = (303, 404, 200, 200, 200, 200, 200)
+EDITS = (303, 404, 403, 200, 200, 200, 200)
+MANAGES = (303, 404, 403, 403, 403, 200, 200)
+ADMIN = (303, 403, 403, 403, 403, 403, 200)
+ANYBODY = (303, 200, 200, 200, 200, 200, 200)
+PUBLIC = (200, 200, 200, 200, 200, 200, 200)
+
+# Address, what it is sent (None: GET), and who may. A redirect after a change counts as 200.
+ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
+    ("/", None, ANYBODY),
+    ("/account", None, ANYBODY),
+    ("/experiments/{experiment}", None, SEES),
+    ("/projects", {"project_id": "{new_id}", "name": "Another"}, ADMIN),
+    ("/projects/{project}/settings", None, SEES),
+    ("/projects/{project}/arrival", None, SEES),
+    ("/projects/{project}/secret-keys", {"newest": "2100-01-01T00:00:00Z"}, MANAGES),
+    ("/projects/{project}/origins", {"origins": "https://shop.example"}, MANAGES),
+    ("/projects/{project}/users", {"name": "Eve {new_id}", "role": "viewer"}, MANAGES),
+    ("/projects/{project}/users/{user}/role", {"role": "viewer"}, MANAGES),
+    ("/projects/{project}/users/{user}/password", {}, MANAGES),
+    ("/projects/{project}/share-links", {"experiment": "{experiment}", "link_id": "{new_id}"}, MANAGES),
+    ("/shared/{token}", None, PUBLIC),
+]
+# Their own tests hold these: they need nobody, end a session, or need what the ones above have made.
+ELSEWHERE = {
+    "/login", "/logout", "/style.css", "/dashboard.js", "/account POST",
+    "/projects/{project}/users/{user}/remove", "/projects/{project}/share-links/{link}/revoke",
+    "/projects/{project}/secret-keys GET", "/projects/{project}/origins GET",
+    "/projects/{project}/users GET", "/projects/{project}/share-links GET",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def people(client: httpx.AsyncClient, project: HttpProject) -> dict[str, httpx.AsyncClient]:
+    """A browser of each of WHO."""
+    other = await open_project(client, "Elsewhere")
+    admin = await log_in(client)
+    browsers = {"nobody": another_browser(client), "admin": admin}
+    for role in ("viewer", "editor", "owner"):
+        browsers[role] = await add_user(admin, project, f"The {role}", role)
+    browsers["stranger"] = await add_user(admin, other, "Stranger", "owner")
+    browsers["key"] = await log_in(client, token=project.secret_key)
+    return browsers
+
+
+async def test_each_address_opens_for_those_whose_role_it_takes(
+    people: dict[str, httpx.AsyncClient], project: HttpProject
+) -> None:
+    """Nobody is sent to log in, a stranger finds nothing, too low a role is told so; the others pass."""
+    experiment = await project.running()
+    await project.results(experiment)
+    names = {"project": project.project_id, "experiment": experiment["id"]}
+    admin = people["admin"]
+    await add_user(admin, project, "Changed", "editor")
+    names["user"] = await user_id(admin, project, "Changed")
+    form = {"csrf": await csrf(admin), "experiment": experiment["id"], "link_id": str(uuid.uuid4())}
+    made = await admin.post(f"/dashboard/projects/{project.project_id}/share-links", data=form)
+    [names["token"]] = re.findall(r"/dashboard/shared/([\w-]{64})<", made.text)
+
+    wrong = []
+    for path, body, expected in ADDRESSES:
+        for who, status in zip(WHO, expected, strict=True):
+            found = await _ask(people[who], path, body, names, who)
+            if found != status:
+                wrong.append(f"{who} {path}: {found} and not {status}")
+    assert wrong == []
+
+
+async def _ask(
+    browser: httpx.AsyncClient, path: str, body: dict[str, str] | None, names: dict[str, str], who: str
+) -> int:
+    names = {**names, "new_id": str(uuid.uuid4())}
+    address = "/dashboard" + path.format(**names)
+    if body is None:
+        answer = await browser.get(address)
+    else:
+        token = "" if who == "nobody" else await csrf(browser)
+        data = {key: value.format(**names) for key, value in body.items()}
+        answer = await browser.post(address, data={**data, "csrf": token})
+    to_login = answer.headers.get("location", "").startswith("/dashboard/login")
+    return 200 if answer.status_code == 303 and not to_login else answer.status_code
+
+
+def test_no_address_is_forgotten_in_the_table() -> None:
+    """A page that is added says in the table who may see it."""
+    known = {
+        re.sub(r"\{.*?\}", "{}", f"{path} {'GET' if body is None else 'POST'}") for path, body, _ in ADDRESSES
+    }
+    known |= {re.sub(r"\{.*?\}", "{}", name) for name in ELSEWHERE}
+    for path, method in _addresses(dashboard_router.routes):
+        shape = re.sub(r"\{.*?\}", "{}", path.removeprefix("/dashboard")) or "/"
+        assert {shape, f"{shape} {method}"} & known, f"{method} {path} is in no table"
+
+
+def _addresses(routes: Any) -> list[tuple[str, str]]:
+    return [
+        (route.path, method)
+        for route in routes
+        for method in route.methods - {"OPTIONS"}
+        if "rest" not in route.path
+    ]
