@@ -63,7 +63,7 @@ where project_id = %(project_id)s and position > %(after)s and position <= %(unt
 -- staging: the step's events that a projection needs
 create temporary table if not exists staged_event (
     position      bigint      not null,
-    unit_id       text        not null,
+    unit_id       text collate "C" not null,
     is_identified boolean     not null,
     occurred_at   timestamptz not null,
     event_type    text        not null,

@@ -1,7 +1,7 @@
 -- tables: events that goals count, what each visitor achieved, and the tallies of that
 create table goal_event (
     project_id    uuid        not null,
-    unit_id       text        not null,
+    unit_id       text collate "C" not null,
     position      bigint      not null,
     occurred_at   timestamptz not null,
     event_type    text        not null,
@@ -14,7 +14,7 @@ create table goal_event (
 create table visitor_outcome (
     project_id         uuid        not null,
     experiment_id      uuid        not null,
-    unit_id            text        not null,
+    unit_id            text collate "C" not null,
     goal               text        not null,
     variant_id         uuid        not null,
     epoch              integer     not null,
@@ -54,7 +54,7 @@ create table goal_tally_past (
 create table visitor_unattributed (
     project_id    uuid    not null,
     experiment_id uuid    not null,
-    unit_id       text    not null,
+    unit_id       text collate "C" not null,
     reason        text    not null,
     events        bigint  not null,
     since         integer not null,
@@ -82,7 +82,7 @@ create table unattributed_tally_past (
 
 -- staging_goal_events: the step's events that some goal counts
 create temporary table if not exists staged_goal_event (
-    unit_id       text        not null,
+    unit_id       text collate "C" not null,
     position      bigint      not null,
     occurred_at   timestamptz not null,
     event_type    text        not null,
@@ -92,17 +92,21 @@ create temporary table if not exists staged_goal_event (
     event_data    json
 ) on commit delete rows;
 
--- staging_pairs: pairs of experiment and unit whose outcome the step may change; rejudged = its exposure changed
+-- staging_pairs: pairs of experiment and unit whose outcome the step may change, with the exposure that stands; rejudged = it changed
 create temporary table if not exists staged_pair (
-    experiment_id uuid    not null,
-    unit_id       text    not null,
-    rejudged      boolean not null
+    experiment_id    uuid    not null,
+    unit_id          text collate "C" not null,
+    rejudged         boolean not null,
+    variant_id       uuid,
+    epoch            integer,
+    first_exposed_at timestamptz,
+    multiple         boolean
 ) on commit delete rows;
 
 -- staging_judgements: how each goal event of those pairs is judged, a row per goal; no reason = attributed
 create temporary table if not exists staged_judgement (
     experiment_id    uuid        not null,
-    unit_id          text        not null,
+    unit_id          text collate "C" not null,
     rejudged         boolean     not null,
     position         bigint      not null,
     occurred_at      timestamptz not null,
@@ -121,7 +125,7 @@ create temporary table if not exists staged_old_outcome (
     place              tid         not null,
     rejudged           boolean     not null,
     experiment_id      uuid        not null,
-    unit_id            text        not null,
+    unit_id            text collate "C" not null,
     goal               text        not null,
     variant_id         uuid        not null,
     epoch              integer     not null,
@@ -131,10 +135,11 @@ create temporary table if not exists staged_old_outcome (
     first_converted_at timestamptz not null
 ) on commit delete rows;
 
--- staging_outcomes: the outcomes that take their place
+-- staging_outcomes: the outcomes that take their place, and those that had none
 create temporary table if not exists staged_outcome (
+    is_new             boolean     not null,
     experiment_id      uuid        not null,
-    unit_id            text        not null,
+    unit_id            text collate "C" not null,
     goal               text        not null,
     variant_id         uuid        not null,
     epoch              integer     not null,
@@ -157,10 +162,21 @@ create temporary table if not exists staged_outcome_change (
     value_squares numeric not null
 ) on commit delete rows;
 
+-- staging_old_reasons: why events of those pairs were not attributed so far, and where that stands
+create temporary table if not exists staged_old_reason (
+    place         tid     not null,
+    rejudged      boolean not null,
+    experiment_id uuid    not null,
+    unit_id       text collate "C" not null,
+    reason        text    not null,
+    events        bigint  not null
+) on commit delete rows;
+
 -- staging_reasons: how the numbers of events that are not attributed change, by reason
 create temporary table if not exists staged_reason (
+    place         tid,
     experiment_id uuid   not null,
-    unit_id       text   not null,
+    unit_id       text collate "C" not null,
     reason        text   not null,
     events        bigint not null
 ) on commit delete rows;
@@ -196,9 +212,10 @@ from staged_goal_event;
 
 -- stage_pairs: whose outcome may change: changed exposures with goal events, new goal events of exposed visitors
 insert into staged_pair
-select experiment_id, unit_id, bool_or(rejudged)
+select experiment_id, unit_id, bool_or(rejudged), variant_id, epoch, first_exposed_at, multiple
 from (
-    select s.experiment_id, s.visitor_id as unit_id, true as rejudged
+    select s.experiment_id, s.visitor_id as unit_id, true as rejudged,
+           s.variant_id, s.epoch, s.first_exposed_at, s.multiple
     from staged_exposure s
     cross join lateral (
         select from goal_event g
@@ -206,61 +223,75 @@ from (
         limit 1
     ) converted
     union all
-    select g.experiment_id, g.unit_id, false
+    select g.experiment_id, g.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
     from staged_goal_event g
+    left join lateral (
+        select x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
+        where x.project_id = %(project_id)s and x.visitor_id = g.unit_id and x.experiment_id = g.experiment_id
+        offset 0
+    ) x on true
     where g.experiment_id is not null
     union all
-    select x.experiment_id, g.unit_id, false
+    select x.experiment_id, g.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
     from staged_goal_event g
     cross join lateral (
-        select x.experiment_id from visitor_exposure x
+        select x.experiment_id, x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
         where x.project_id = %(project_id)s and x.visitor_id = g.unit_id
         offset 0
     ) x
     where g.experiment_id is null
 ) touched
-group by experiment_id, unit_id;
+group by experiment_id, unit_id, variant_id, epoch, first_exposed_at, multiple;
 
 -- stage_judgements: judge the step's goal events of those pairs, and all earlier ones where the exposure changed
 insert into staged_judgement
-select pair.experiment_id, pair.unit_id, pair.rejudged, g.position, g.occurred_at, g.experiment_id is null,
-       goal.goal, goal.kind, coalesce(x.variant_id, g.variant_id), x.epoch, x.first_exposed_at,
+select e.experiment_id, e.unit_id, e.rejudged, e.position, e.occurred_at, e.is_inferred,
+       goal.goal, goal.kind, e.variant_id, e.epoch, e.first_exposed_at,
        case when abs(number.amount) < 1e15 then number.amount end,
        case
-           when x.multiple then 'multiple_exposures'
-           when g.experiment_id is not null and x.variant_id <> g.variant_id then 'contradicts_exposure'
-           when g.experiment_id is null and g.occurred_at < x.first_exposed_at then 'before_exposure'
-           when g.experiment_id is null and g.occurred_at >= x.first_exposed_at + plan.attribution_window
-               then 'outside_window'
+           when e.reason is not null then e.reason
            when goal.kind = 'value' and (number.amount is null or abs(number.amount) >= 1e15)
                then 'value_not_usable'
        end
-from staged_pair pair
-join experiment_plan plan
-    on plan.project_id = %(project_id)s and plan.experiment_id = pair.experiment_id
-left join lateral (
-    select variant_id, epoch, first_exposed_at, multiple from visitor_exposure x
-    where x.project_id = %(project_id)s and x.visitor_id = pair.unit_id and x.experiment_id = pair.experiment_id
-    offset 0
-) x on true
-cross join lateral (
-    select position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
-    from goal_event g
-    where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
-      and g.position > case when pair.rejudged then plan.counted_after else %(after)s end
-    offset 0
-) g
+from (
+    select pair.experiment_id, pair.unit_id, pair.rejudged, g.position, g.occurred_at,
+           g.event_type, g.event_name, g.event_data, g.experiment_id is null as is_inferred,
+           coalesce(pair.variant_id, g.variant_id) as variant_id, pair.epoch, pair.first_exposed_at,
+           case
+               when pair.multiple then 'multiple_exposures'
+               when g.experiment_id is not null and pair.variant_id <> g.variant_id then 'contradicts_exposure'
+               when g.experiment_id is null and g.occurred_at < pair.first_exposed_at then 'before_exposure'
+               when g.experiment_id is null and g.occurred_at >= pair.first_exposed_at + plan.attribution_window
+                   then 'outside_window'
+           end as reason
+    from staged_pair pair
+    join experiment_plan plan
+        on plan.project_id = %(project_id)s and plan.experiment_id = pair.experiment_id
+    cross join lateral (
+        select position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+        from goal_event g
+        where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
+          and g.position > case when pair.rejudged then plan.counted_after else %(after)s end
+        offset 0
+    ) g
+    where g.experiment_id = pair.experiment_id or (g.experiment_id is null and pair.variant_id is not null)
+    offset 0  -- one event is looked up once, however many goals count it
+) e
 join plan_goal goal
-    on goal.project_id = %(project_id)s and goal.experiment_id = pair.experiment_id
-   and goal.event_type = g.event_type and (goal.event_name is null or goal.event_name = g.event_name)
+    on goal.project_id = %(project_id)s and goal.experiment_id = e.experiment_id
+   and goal.event_type = e.event_type and (goal.event_name is null or goal.event_name = e.event_name)
+-- `offset 0`: each number is parsed once, although it is named four times above.
+cross join lateral (
+    select case when goal.kind = 'value' then e.event_data ->> goal.value_field end as written
+    offset 0
+) field
 cross join lateral (
     select case
-        when goal.kind = 'value' and g.event_data ->> goal.value_field
-             ~ '^[+-]?[0-9]{1,15}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$'
-        then round((g.event_data ->> goal.value_field)::numeric, 9)
+        when field.written ~ '^[+-]?[0-9]{1,15}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$'
+        then round(field.written::numeric, 9)
     end as amount
-) number
-where g.experiment_id = pair.experiment_id or (g.experiment_id is null and x.variant_id is not null);
+    offset 0
+) number;
 
 -- stage_old_outcomes: find what was known of what changes
 insert into staged_old_outcome
@@ -282,7 +313,7 @@ where pair.rejudged or exists (
 
 -- stage_outcomes: what each unit has achieved now; a unit never exposed goes by its first conversion
 insert into staged_outcome
-select experiment_id, unit_id, goal, variant_id,
+select is_new, experiment_id, unit_id, goal, variant_id,
        coalesce(
            exposed_epoch,
            (select max(p.epoch) from plan_epoch p
@@ -294,10 +325,11 @@ select experiment_id, unit_id, goal, variant_id,
        (coalesce(first_exposed_at, first_converted_at) at time zone 'UTC')::date,
        conversions, value, first_converted_at
 from (
-    select j.experiment_id, j.unit_id, j.goal, j.variant_id, j.exposed_epoch, j.first_exposed_at,
-           j.conversions + coalesce(o.conversions, 0) as conversions,
-           case j.kind when 'conversion' then 1 else j.value + coalesce(o.value, 0) end as value,
-           least(j.first_converted_at, o.first_converted_at) as first_converted_at
+    select o.place is null as is_new,
+           j.experiment_id, j.unit_id, j.goal, j.variant_id, j.exposed_epoch, j.first_exposed_at,
+           j.conversions + coalesce(before.conversions, 0) as conversions,
+           case j.kind when 'conversion' then 1 else j.value + coalesce(before.value, 0) end as value,
+           least(j.first_converted_at, before.first_converted_at) as first_converted_at
     from (
         select experiment_id, unit_id, goal, kind, variant_id,
                max(epoch) as exposed_epoch, max(first_exposed_at) as first_exposed_at,
@@ -310,37 +342,52 @@ from (
     ) j
     left join staged_old_outcome o
         on o.experiment_id = j.experiment_id and o.unit_id = j.unit_id
-       and o.goal = j.goal and o.variant_id = j.variant_id and not o.rejudged
+       and o.goal = j.goal and o.variant_id = j.variant_id
+    -- Of a rejudged one nothing stays.
+    left join lateral (
+        select o.conversions, o.value, o.first_converted_at where not o.rejudged
+    ) before on true
 ) achieved;
+
+-- stage_old_reasons: find what was known of why events do not count
+insert into staged_old_reason
+select u.*
+from staged_pair pair
+cross join lateral (
+    select u.ctid, pair.rejudged, experiment_id, unit_id, reason, events
+    from visitor_unattributed u
+    where u.project_id = %(project_id)s
+      and u.experiment_id = pair.experiment_id and u.unit_id = pair.unit_id
+    offset 0
+) u;
 
 -- stage_reasons: events that are not attributed; an exposed visitor's events leave not_exposed again
 insert into staged_reason
-select experiment_id, unit_id, reason, sum(events)
+select o.place, change.experiment_id, change.unit_id, change.reason, change.events
 from (
-    select experiment_id, unit_id, reason, count(distinct position) as events
-    from staged_judgement
-    where reason is not null
+    select experiment_id, unit_id, reason, sum(events) as events
+    from (
+        select experiment_id, unit_id, reason, count(distinct position) as events
+        from staged_judgement
+        where reason is not null
+        group by experiment_id, unit_id, reason
+        union all
+        select j.experiment_id, j.unit_id, 'not_exposed', -count(distinct j.position)
+        from staged_judgement j
+        join experiment_plan p on p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
+        where j.inferred and j.position > p.started_position
+          and (p.stopped_position is null or j.position <= p.stopped_position)
+        group by j.experiment_id, j.unit_id
+        union all
+        select experiment_id, unit_id, reason, -events
+        from staged_old_reason
+        where rejudged
+    ) change
     group by experiment_id, unit_id, reason
-    union all
-    select j.experiment_id, j.unit_id, 'not_exposed', -count(distinct j.position)
-    from staged_judgement j
-    join experiment_plan p on p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
-    where j.inferred and j.position > p.started_position
-      and (p.stopped_position is null or j.position <= p.stopped_position)
-    group by j.experiment_id, j.unit_id
-    union all
-    select pair.experiment_id, pair.unit_id, u.reason, -u.events
-    from staged_pair pair
-    cross join lateral (
-        select reason, events from visitor_unattributed u
-        where u.project_id = %(project_id)s
-          and u.experiment_id = pair.experiment_id and u.unit_id = pair.unit_id
-        offset 0
-    ) u
-    where pair.rejudged
+    having sum(events) <> 0
 ) change
-group by experiment_id, unit_id, reason
-having sum(events) <> 0;
+left join staged_old_reason o
+    on o.experiment_id = change.experiment_id and o.unit_id = change.unit_id and o.reason = change.reason;
 
 -- stage_outcome_changes: what the new outcomes change against the old ones
 insert into staged_outcome_change
@@ -400,14 +447,25 @@ where project_id = %(project_id)s and ctid = any (array(
     )
 ));
 
--- put_outcomes: remember the new outcomes
+-- put_outcomes: remember the outcomes that are new
 insert into visitor_outcome (
     project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, since, value
 )
 select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
        %(snapshot)s, value
 from staged_outcome
-order by experiment_id, unit_id
+where is_new
+order by experiment_id, unit_id, goal;
+
+-- change_outcomes: correct those that are not
+insert into visitor_outcome (
+    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, since, value
+)
+select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
+       %(snapshot)s, value
+from staged_outcome
+where not is_new
+order by experiment_id, unit_id, goal
 on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
     epoch = excluded.epoch,
     day = excluded.day,
@@ -418,19 +476,24 @@ on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
 
 -- keep_reasons: keep for snapshots the reasons that change
 insert into visitor_unattributed_past
-select u.*, %(snapshot)s
-from staged_reason s
-cross join lateral (
-    select * from visitor_unattributed u
-    where u.project_id = %(project_id)s and u.experiment_id = s.experiment_id
-      and u.unit_id = s.unit_id and u.reason = s.reason and u.since < %(snapshot)s
-    offset 0
-) u;
+select *, %(snapshot)s
+from visitor_unattributed
+where project_id = %(project_id)s and since < %(snapshot)s
+  and ctid = any (array(select place from staged_reason where place is not null));
 
--- put_reasons: remember the changes of the reasons
+-- put_reasons: remember the reasons that are new
 insert into visitor_unattributed (project_id, experiment_id, unit_id, reason, events, since)
 select %(project_id)s, experiment_id, unit_id, reason, events, %(snapshot)s
 from staged_reason
+where place is null
+order by experiment_id, unit_id;
+
+-- change_reasons: add to those that are not
+insert into visitor_unattributed (project_id, experiment_id, unit_id, reason, events, since)
+select %(project_id)s, experiment_id, unit_id, reason, events, %(snapshot)s
+from staged_reason
+where place is not null
+order by experiment_id, unit_id
 on conflict (project_id, experiment_id, unit_id, reason) do update set
     events = visitor_unattributed.events + excluded.events,
     since = excluded.since;

@@ -40,7 +40,7 @@ create table plan_goal (
     value_field   text,
     primary key (project_id, experiment_id, goal)
 );
-create index plan_goal_by_event on plan_goal (project_id, event_type);
+create index plan_goal_by_event on plan_goal (project_id, event_type, experiment_id);
 create table plan_epoch (
     project_id    uuid        not null,
     experiment_id uuid        not null,

@@ -1,6 +1,6 @@
 -- tables: units whose state was copied already, and the step that needed it
 create temporary table looked_up_unit (
-    unit_id text   primary key,
+    unit_id text collate "C" primary key,
     until   bigint not null
 );
 
