@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -40,21 +40,27 @@ _decode = msgspec.json.Decoder(Experiment).decode
 
 
 async def create_experiment(
-    connection: AsyncConnection[Any], project_id: UUID, body: NewExperiment, *, actor: str
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    body: NewExperiment,
+    *,
+    actor: str,
+    errors: Sequence[FieldError] = (),
 ) -> Experiment:
-    """A new draft; raises InvalidExperiment with everything that is wrong with it."""
-    # Both can take a while for large bodies, and hold up nobody in a thread.
-    body = await asyncio.to_thread(_sanitized, body)
-    problems = await asyncio.to_thread(_selector_problems, body)
-    command = CreateExperiment(
-        experiment_id=uuid4(),
-        variant_ids=tuple(uuid4() for _ in body.variants),
-        body=body,
-        at=datetime.now(UTC),
-        actor=actor,
-        problems=problems,
-    )
+    """A new draft; raises InvalidExperiment with everything wrong with it, and the `errors` of who read it."""
+    # Takes a while for large bodies, and holds up nobody in a thread.
+    command = await asyncio.to_thread(_creation, body, actor, errors)
     return await execute(connection, project_id, command.experiment_id, lambda _now: command)
+
+
+def checked(body: NewExperiment, errors: Sequence[FieldError] = ()) -> tuple[NewExperiment, list[FieldError]]:
+    """A body as it would be stored, and all that would be refused of it; takes a while for large ones."""
+    command = _creation(body, "nobody", errors)
+    try:
+        decide(command, None)
+    except refusals.InvalidExperiment as refusal:
+        return command.body, refusal.errors
+    return command.body, []
 
 
 async def change_experiment(
@@ -64,16 +70,21 @@ async def change_experiment(
     patch: ExperimentPatch,
     *,
     actor: str,
+    errors: Sequence[FieldError] = (),
+    version: int | None = None,
 ) -> Experiment:
-    """Change what the patch sets; a started experiment keeps its variants, goals and page."""
+    """Change what the patch sets; a started experiment keeps its variants, goals and page.
+
+    With the `version` that the patch was made for, ExperimentChanged when it is another one by now.
+    """
     patch = await asyncio.to_thread(_sanitized, patch)
     new_ids = tuple(uuid4() for _ in range(ids_wanted(patch)))
-    problems = await asyncio.to_thread(_selector_problems, patch)
+    problems = (*errors, *await asyncio.to_thread(_selector_problems, patch))
 
     def command(now: datetime) -> ChangeExperiment:
         return ChangeExperiment(patch=patch, at=now, actor=actor, new_ids=new_ids, problems=problems)
 
-    return await execute(connection, project_id, experiment_id, command)
+    return await execute(connection, project_id, experiment_id, command, version=version)
 
 
 async def execute(
@@ -81,15 +92,19 @@ async def execute(
     project_id: UUID,
     experiment_id: UUID,
     command: Callable[[datetime], Command],
+    *,
+    version: int | None = None,
 ) -> Experiment:
     """Decide a command and append its facts; decided anew when somebody else was faster.
 
-    Raises the Refusal that the decision names.
+    Raises the Refusal that the decision names, ExperimentChanged when it was to change another `version`.
     """
     for _ in range(_TRIES_MAX):
         now = datetime.now(UTC)
         async with connection.transaction():
             before = await read_experiment(connection, project_id, experiment_id)
+            if version is not None and before is not None and before.version != version:
+                raise refusals.ExperimentChanged
             facts = decide(command(now), before)
             if not facts:
                 return _existing(before)
@@ -169,6 +184,18 @@ def _documented_variant(variant: Variant) -> dict[str, Any]:
         "weight": variant.weight,
         "changes": [msgspec.to_builtins(change) for change in variant.changes],
     }
+
+
+def _creation(body: NewExperiment, actor: str, errors: Sequence[FieldError]) -> CreateExperiment:
+    body = _sanitized(body)
+    return CreateExperiment(
+        experiment_id=uuid4(),
+        variant_ids=tuple(uuid4() for _ in body.variants),
+        body=body,
+        at=datetime.now(UTC),
+        actor=actor,
+        problems=(*errors, *_selector_problems(body)),
+    )
 
 
 async def _put(

@@ -94,7 +94,7 @@ def _visit(chance: random.Random, experiment: dict[str, Any], simulation: Simula
 async def _send(
     client: httpx.AsyncClient, simulation: Simulation, experiment: dict[str, Any], visits: list[_Visit]
 ) -> None:
-    events = [event for visit in visits for event in _browser_events(experiment, visit)]
+    events = [event for visit in visits for event in _browser_events(simulation.url, experiment, visit)]
     requests = [
         _post(client, "/api/analytics/track", {"projectId": simulation.project_id, "events": events[i : i + 500]})
         for i in range(0, len(events), 500)
@@ -111,7 +111,7 @@ async def _send(
             group.create_task(request)
 
 
-def _browser_events(experiment: dict[str, Any], visit: _Visit) -> list[dict[str, Any]]:
+def _browser_events(url: str, experiment: dict[str, Any], visit: _Visit) -> list[dict[str, Any]]:
     begin_ms = int(visit.started_at.timestamp() * 1000)
     path = experiment["targetUrl"] if experiment["targetUrl"].startswith("/") else "/"
 
@@ -119,7 +119,7 @@ def _browser_events(experiment: dict[str, Any], visit: _Visit) -> list[dict[str,
         return {
             "eventType": event_type,
             "pathname": path,
-            "fullUrl": f"https://shop.example{path}",
+            "fullUrl": f"{url}{path}",
             "sessionId": visit.session_id,
             "visitorId": visit.visitor_id,
             "timestamp": begin_ms + after_ms,

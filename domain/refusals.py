@@ -53,6 +53,10 @@ class ExperimentAlreadyExists(Refusal, status="conflict"):
     """An experiment with that id exists already."""
 
 
+class ExperimentChanged(Refusal, status="conflict"):
+    """The experiment was changed meanwhile, by somebody else or in another window, so nothing was saved."""
+
+
 class ExperimentAlreadyStarted(Refusal, status="conflict"):
     """The experiment has started, so {fields} cannot change any more.
 

@@ -3,6 +3,7 @@
 Sizes are visitors per arm and not rounded. Monitoring costs: `regime_inflation` says by what factor.
 """
 
+from collections.abc import Sequence
 from math import ceil, inf, sqrt
 from typing import Literal
 
@@ -28,6 +29,7 @@ __all__ = [
     "sample_size_means",
     "sample_size_non_inferiority",
     "sample_size_proportions",
+    "visitors_of_split",
 ]
 
 Regime = Literal["fixed", "always_valid", "group_sequential"]
@@ -191,6 +193,16 @@ def level_of_each(alpha: float, treatments: int, regime: Regime) -> float:
     if regime != "fixed":
         return alpha / treatments
     return float(tails.two_sided(np.asarray(dunnett.critical_value(treatments, inf, alpha))))
+
+
+def visitors_of_split(n_per_arm: float, control: float, treatments: Sequence[float]) -> float:
+    """Give the visitors of all variants together where `n_per_arm` of equal arms would do.
+
+    `control` and `treatments` are weights of any sum above 0. An arm counts by the inverse of its size, so
+    the smallest treatment needs the most: n / 2 * (1 / share of control + 1 / its share).
+    """
+    total, smallest = control + sum(treatments), min(treatments)
+    return 0.5 * n_per_arm * (total / control + total / smallest)
 
 
 def regime_inflation(alpha: float, power: float, regime: Regime) -> float:

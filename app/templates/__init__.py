@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from app.templates import numbers
+from app.templates import fields, numbers
 from app.templates.charts import said
 from app.templates.forest import forest_plot
+from app.templates.health import health_of
 from app.templates.verdicts import deciding_lift, verdict_of
 
 __all__ = ["ASSETS", "Asset", "asset", "render", "verdict_of"]
@@ -53,11 +54,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= numbers.FILTERS
+    environment.filters |= {**numbers.FILTERS, **fields.FILTERS}
     environment.globals |= {
         "address_of": lambda name: f"/dashboard/{name}?v={asset(name).tag}",
         "deciding_lift": deciding_lift,
         "forest_plot": forest_plot,
+        "health_of": health_of,
         "said": said,
         "now": lambda: datetime.now(UTC),
         "verdict_of": verdict_of,

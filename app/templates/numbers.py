@@ -70,6 +70,11 @@ def moment(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def day(time: datetime) -> str:
+    """A day in UTC, as short as can be told apart."""
+    return f"{time.astimezone(UTC):%Y-%m-%d}"
+
+
 def per_visitor(variant: GoalVariant) -> float | None:
     """The conversions of an average visitor; None where the rate does not exist either."""
     return None if variant.rate is None else variant.conversions / variant.visitors
@@ -110,6 +115,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         p_value,
         chance,
         moment,
+        day,
         per_visitor,
         why_no_rate,
     )

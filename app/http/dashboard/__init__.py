@@ -9,7 +9,17 @@ from app.http.dashboard import account, people, settings
 from app.http.dashboard.access import admit, admit_anybody
 from app.http.dashboard.assets import asset_file
 from app.http.dashboard.experiment import experiment_page
+from app.http.dashboard.experiment_form import (
+    edit_experiment_page,
+    new_experiment_page,
+    preview_of_form,
+    save_experiment,
+    save_new_experiment,
+)
+from app.http.dashboard.experiment_list import experiments_page
+from app.http.dashboard.experiment_steps import step_experiment, stop_page
 from app.http.dashboard.pages import HOME, as_page
+from app.http.dashboard.power import power_page
 from app.http.dashboard.projects import projects_page
 from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see
 from app.log_writer import Overloaded, Unavailable
@@ -27,7 +37,6 @@ _pages = Router(
     "/",
     route_handlers=[
         projects_page,
-        experiment_page,
         settings.settings_page,
         settings.arrival,
         settings.back_to_settings,
@@ -42,6 +51,16 @@ _pages = Router(
         people.no_link,
         account.account_page,
         account.choose_password,
+        experiments_page,
+        experiment_page,
+        new_experiment_page,
+        save_new_experiment,
+        preview_of_form,
+        edit_experiment_page,
+        save_experiment,
+        step_experiment,
+        stop_page,
+        power_page,
         log_out,
         no_such_page,
     ],

@@ -1,7 +1,9 @@
-// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons, sliders.
+// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons, sliders,
+// the preview of an experiment.
 import htmx from "htmx.org";
 
 import { copyButtons } from "./copy.js";
+import { lookAtPages } from "./look.js";
 import { timeSliders } from "./slider.js";
 
 // The pages' policy forbids code from strings and inline styles: htmx shall not try.
@@ -12,3 +14,4 @@ htmx.config.historyCacheSize = 0;
 
 copyButtons(document);
 timeSliders(document);
+lookAtPages(document);
