@@ -202,6 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
         for body in self._unfinished:
             if body.cycle is not None:
                 body.cycle.disconnected = True
+                body.cycle.body = bytearray()  # the connection may linger, and nobody reads this any more
                 body.cycle.message_event.set()
 
 

@@ -2,10 +2,33 @@
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from app.log_writer import Overloaded
 from app.problems import Problem
 
 BODY_BYTES_MAX = 1024 * 1024
+INFLATED_BYTES_MAX = 32 * 1024 * 1024
+
+
+class Inflated:
+    """Bounds the memory of bodies that came compressed: a thousandth of it is what their clients had to send."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    @contextmanager
+    def inflate(self, body: bytes, content_encoding: str | None) -> Iterator[bytes]:
+        """The body as by `inflate`, counted for as long as it is worked on; Overloaded when there are too many."""
+        if self._bytes + BODY_BYTES_MAX > INFLATED_BYTES_MAX:
+            raise Overloaded
+        inflated = inflate(body, content_encoding)
+        self._bytes += len(inflated)
+        try:
+            yield inflated
+        finally:
+            self._bytes -= len(inflated)
 
 
 def inflate(body: bytes, content_encoding: str | None) -> bytes:

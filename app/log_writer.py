@@ -28,7 +28,9 @@ from projections.event_log import (
 from projections.partitions import ForgottenError, lacks_partition
 
 QUEUED_EVENTS_MAX = 20_000
-QUEUED_BYTES_MAX = 64 * 1024 * 1024
+QUEUED_BYTES_MAX = 32 * 1024 * 1024
+# To decode a batch costs about as much as to write it: better not to begin with what will not fit.
+NEARLY_FULL = 0.9
 BATCH_EVENTS_MAX = 5_000
 # Where so many requests share a commit, the next one first waits this long: those just answered ask again
 # at once, and would else miss it. So commits are larger and fewer.
@@ -47,7 +49,6 @@ _POISON = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
-
 _log = logging.getLogger("prooflog.log_writer")
 
 
@@ -106,6 +107,14 @@ class LogWriter:
     def queued_events(self) -> int:
         """How many events wait for their commit."""
         return self._queued_events
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether a request that is not decoded yet would likely not fit."""
+        return (
+            self._queued_events > QUEUED_EVENTS_MAX * NEARLY_FULL
+            or self._queued_bytes > QUEUED_BYTES_MAX * NEARLY_FULL
+        )
 
     async def start(self) -> None:
         """Begin to write."""

@@ -16,15 +16,13 @@ from app.database import connect_to_write, open_pool
 from app.event_rows import Horizon
 from app.experiments import ActiveExperiments
 from app.find_results import Replays
-from app.log_writer import QUEUED_EVENTS_MAX, LogWriter, Overloaded
+from app.json_body import Inflated
+from app.log_writer import LogWriter, Overloaded
 from app.projects import ProjectCache
 from app.settings import Settings
 from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
-
-# To decode a batch costs about as much as to write it: better not to begin with what will not fit.
-_NEARLY_FULL = 0.9
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -42,10 +40,11 @@ class Services(msgspec.Struct, frozen=True):
     replays: Replays
     told: ToldCounts
     attempts: Attempts
+    inflated: Inflated
 
     def shed_load(self) -> None:
         """Refuse a request before any work is put into it, while the queue is nearly full; raises Overloaded."""
-        if self.writer.queued_events > QUEUED_EVENTS_MAX * _NEARLY_FULL:
+        if self.writer.is_nearly_full:
             raise Overloaded
 
     def changed(self, project_id: UUID) -> None:
@@ -85,6 +84,7 @@ async def open_services(
             replays=Replays(),
             told=told,
             attempts=Attempts(),
+            inflated=Inflated(),
         )
     finally:
         upkeep.cancel()

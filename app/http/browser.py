@@ -51,8 +51,9 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     The body is `{"projectId", "events": [...]}` of at most 1 MiB and 1,000 events, whatever its
     content type says, gzip allowed. One bad event never costs its neighbours.
     """
-    body = inflate(await request.body(), request.headers.get("content-encoding"))
-    answer = await _append(services, body, request.headers.get("origin"))
+    services.shed_load()
+    with services.inflated.inflate(await request.body(), request.headers.get("content-encoding")) as body:
+        answer = await _append(services, body, request.headers.get("origin"))
     return Response(answer, status_code=202, media_type="application/json")
 
 
@@ -175,10 +176,15 @@ def take_plain_batches(app: ASGIApp) -> ASGIApp:
 
 
 def _raising(error: Exception) -> Receive:
-    """A body that cannot be read, for this reason."""
+    """A body that cannot be read, for this reason.
+
+    The reason's trace holds the request and the request this: forgotten at once, or bodies would stay in memory
+    until cycles are looked for, which is rare.
+    """
+    reasons = [error]
 
     async def receive() -> NoReturn:
-        raise error
+        raise reasons.pop()
 
     return receive
 

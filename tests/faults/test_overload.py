@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,7 @@ async def test_an_overloaded_server_sheds_load_and_keeps_what_it_took() -> None:
     async with open_site(direct=True) as site:
         await _overload(site, seconds=2, connections=500)
         await _hold_on(site)
+        await _send_large_bodies(site)
 
 
 @pytest.mark.faults
@@ -86,6 +88,24 @@ async def _hold_on(site: Site) -> None:
             await _served(site)
             await _closed(silent)
     assert peak_mb() < MEMORY_MB_MAX
+
+
+async def _send_large_bodies(site: Site) -> None:
+    """As large as a body may be, from many at once, also in a kilobyte of gzip, and with a fault to look for."""
+    long = b"a" * 1_040_000
+    events = b'{"projectId":"%s","events":[{"eventType":"view","pathname":"/","fullUrl":"https://shop.example/",'
+    events += b'"sessionId":"s","visitorId":"v","timestamp":%d,"eventData":{"long":"%s"}}]}'
+    whole = events % (site.projects[0].project_id.encode(), int(time.time() * 1000), long)
+    faulty = b'{"projectId":"%s","events":["%s\\ud800"]}' % (site.projects[0].project_id.encode(), long)
+    async with _watched(site) as peak_mb:
+        for coding, body in (("", whole), ("gzip", gzip.compress(whole)), ("gzip", gzip.compress(faulty))):
+            named = f"content-encoding: {coding}\r\n" if coding else ""
+            head = f"{named}content-length: {len(body)}\r\n\r\n".encode()
+            async with _connections(site, 300, TRACK + head + body) as many:
+                answers = await _answers(many, at_least=300 if coding else 100)
+            assert {answer[9:12] for answer in answers} <= {b"202", b"503"}
+            await _served(site)
+    assert peak_mb() < MEMORY_MB_MAX, f"{peak_mb():.0f} MB"
 
 
 async def _check(site: Site, flood: Flood) -> int:
