@@ -49,6 +49,15 @@ _POISON = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
+# What says that this session, or the database it leads to, takes no writes; another session may.
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+
 _log = logging.getLogger("prooflog.log_writer")
 
 
@@ -229,7 +238,7 @@ class LogWriter:
                 raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except _AWAY as error:
                 # The commit may or may not have happened: ask again, the ledgers know.
                 uncertain = True
                 await self._drop_connection()

@@ -1,6 +1,7 @@
 """The log writer: shared commits, bounded queue, one bad event refused alone, retries that never double."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -238,3 +239,35 @@ async def _losing_its_first_answer(url: str) -> psycopg.AsyncConnection:
 
     connection.transaction = transaction  # type: ignore[method-assign]
     return connection
+
+
+@pytest.mark.parametrize(
+    "setting", ["default_transaction_read_only = on", "idle_in_transaction_session_timeout = 50"]
+)
+async def test_a_session_that_takes_no_writes_is_replaced(database_url, connection, setting) -> None:
+    """One of a database that stands by now, or one that PostgreSQL ended while this process stood still."""
+    project_id = await new_project(connection)
+    sessions = 0
+
+    async def open_session() -> psycopg.AsyncConnection:
+        nonlocal sessions
+        sessions += 1
+        session = await connect(database_url)
+        if sessions == 1:
+            await session.execute(f"set {setting}")
+        return session
+
+    def now() -> datetime:
+        if sessions == 1:
+            time.sleep(0.3)  # as a machine that sleeps
+        return datetime.now(UTC)
+
+    writer = LogWriter(open_session, now=now)
+    await writer.start()
+
+    [outcome] = await writer.write(project_id, [Seen("ann", 1).row()])
+    await writer.stop()
+
+    assert outcome.refused is None
+    assert sessions == 2
+    assert await _count(connection, project_id) == 1
