@@ -28,6 +28,7 @@ from domain.experiment import (
     ids_wanted,
     selectors,
 )
+from domain.plan import ExperimentStatus
 from domain.refusals import FieldError
 from domain.validation import SELECTOR_CHARS_MAX, VALUE_CHARS_MAX
 from projections.event_log import append_facts
@@ -131,6 +132,17 @@ async def read_experiments(
     query = queries("projects")["running_experiments" if running_only else "experiments"]
     rows = await (await connection.execute(query, {"project_id": project_id})).fetchall()
     return [_decode(state) for (state,) in rows]
+
+
+async def count_experiments(
+    connection: AsyncConnection[Any],
+) -> dict[UUID, dict[ExperimentStatus, tuple[int, datetime]]]:
+    """How many experiments each project has in each status, with the latest change of one."""
+    rows = await (await connection.execute(queries("projects")["experiment_counts"])).fetchall()
+    counted: dict[UUID, dict[ExperimentStatus, tuple[int, datetime]]] = {}
+    for project_id, status, count, changed_at in rows:
+        counted.setdefault(project_id, {})[status] = (count, changed_at)
+    return counted
 
 
 def documented(experiment: Experiment) -> dict[str, Any]:

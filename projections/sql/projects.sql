@@ -53,6 +53,11 @@ from experiment
 where project_id = %(project_id)s
 order by changed_at desc, experiment_id;
 
+-- experiment_counts: how many experiments each project has in each status
+select project_id, status, count(*), max(changed_at)
+from experiment
+group by project_id, status;
+
 -- running_experiments: the experiments that a project shows now
 select state::text
 from experiment

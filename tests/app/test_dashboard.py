@@ -170,36 +170,21 @@ async def test_an_empty_installation_says_what_to_do(visitor: httpx.AsyncClient)
     assert 'action="/dashboard/projects"' in page.text
 
 
-async def test_the_list_shows_projects_experiments_and_verdicts(
+async def test_the_first_page_lists_projects_with_a_figure_each(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
-    """Name, status, visitors and a verdict in a line; whether events arrive, and the way to the settings."""
-    empty = words(await visitor.get("/dashboard"))
-    assert "prooflog experiment create FILE.json" in empty
-    assert "Waiting for the first event" in empty
-    await sold(project, name="Sold well")
-    await project.create(name="Not begun")
-    page = await visitor.get("/dashboard")
-    row = re.search(r"Sold well</a>.*?</tr>", page.text, re.DOTALL)
-    assert row is not None
-    assert words(httpx.Response(200, text=row[0])) == (
-        "Sold well running 200 Ship “Bold”: it improves “purchase”."
+    """How many experiments run, and the others; whether events arrive, and the ways to both of its pages."""
+    here = f"/dashboard/projects/{project.project_id}"
+    assert "Shop none – – (no experiment yet) waiting for the first Put the snippet on a page" in words(
+        await visitor.get("/dashboard")
     )
-    assert "Not begun draft – (not started yet) Not started yet." in words(page)
-    assert "Waiting for the first event" not in words(page)
-    assert f'href="/dashboard/projects/{project.project_id}/settings"' in page.text
-
-
-async def test_a_long_list_shows_figures_of_what_changed_last(
-    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Computing figures is bounded; the other experiments stay in the list, with a way to theirs."""
-    monkeypatch.setattr(pages, "FIGURES_MAX", 1)
-    for name in ("Older", "Newer"):
-        await project.results(await project.running(name=name))
-    said = words(await visitor.get("/dashboard"))
-    assert "Newer running 0 Nobody has been shown this experiment yet." in said
-    assert "Older running – (open the experiment to count) Open it to see its results." in said
+    await sold(project, name="Sold well")
+    for name in ("Not begun", "Nor this"):
+        await project.create(name=name)
+    page = await visitor.get("/dashboard")
+    assert re.search(r"Shop 1 running 2 draft \d{4}-\d\d-\d\d arriving Settings", words(page))
+    for link in (here, f"{here}?status=running", f"{here}/settings"):
+        assert f'href="{link}"' in page.text
 
 
 async def test_the_results_page_gives_the_verdict_and_then_the_numbers(

@@ -51,6 +51,7 @@ def test_a_person_logs_in_and_reads_the_results(server, sold, page) -> None:
     page.goto(f"{server.url}/dashboard")
     page.get_by_label("Admin token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Stoneware shop", exact=True).click()
     page.get_by_role("link", name=sold["name"]).click()
 
     verdict = page.get_by_role("region", name="Verdict")
