@@ -152,5 +152,5 @@ def _expected(per_epoch: list[tuple[list[int], list[float]]]) -> list[float]:
 
 def _plain(value: Decimal) -> str:
     """One spelling for equal decimals, whatever way they were summed."""
-    normal = value.normalize()
-    return f"{normal or 0:f}"
+    text = f"{value:f}"  # not `normalize`, which rounds to 28 digits
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.results import Asked, results_of
+from app.results import Asked, digest_of, results_of
 from app.results_shape import Lag, Results
 from domain.experiment import Epoch, Experiment, Goal, Variant
 from projections.conversions import Outcomes
@@ -195,3 +195,16 @@ def test_the_digest_covers_what_was_asked() -> None:
 
     assert len(set(digests)) == 4
     assert msgspec.json.encode(found(taken)) == msgspec.json.encode(found(taken))
+
+
+def test_the_digest_tells_sums_apart_to_the_last_digit() -> None:
+    """Squares of amounts have eighteen decimals: more digits than decimal arithmetic keeps unless told to."""
+    told = counted({1: [(10, 5), (10, 5)]}, SPENDS)
+
+    def digest(squares: str) -> str:
+        outcomes = [row._replace(value_squares=Decimal(squares)) for row in told.outcomes]
+        return digest_of(told._replace(outcomes=outcomes), Asked())
+
+    exact = "12345678901234.123456789012345678"
+    assert digest(exact) == digest(exact + "00")
+    assert digest(exact) != digest(exact[:-1] + "9")
