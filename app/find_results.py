@@ -18,7 +18,7 @@ from app.results import Asked, results_of
 from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
-from projections.event_log import position_at, read_head, received_at
+from projections.event_log import position_at, read_head, received_at, settle
 from projections.queries import queries
 from projections.results import ChooseGoal, Counted, live_position, read_live, read_past
 from stats.decision import GUARDRAIL_MARGIN
@@ -213,6 +213,7 @@ async def _settled(as_of: str) -> int | datetime:
 
 async def _position(connection: Connection, project_id: UUID, moment: int | datetime) -> int:
     if isinstance(moment, datetime):
+        await settle(connection, project_id, moment)
         return await position_at(connection, project_id, moment)
     if moment >= (await read_head(connection, project_id)).next_position:
         raise _bad_query("asOf", "is beyond the end of the log")

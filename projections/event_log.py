@@ -34,6 +34,7 @@ ROW_FIELDS_HASHED = _ROW_FIELDS - 3
 _UUID_OID = 2950
 _UUID_ARRAY_OID = 2951
 _FENCE_TRIES_MAX = 1_000
+_SETTLE_MS_MAX = 10_000
 
 
 class AlreadyKnownError(Exception):
@@ -230,6 +231,21 @@ async def read_head(connection: AsyncConnection[Any], project_id: UUID) -> Head:
     cursor = await connection.execute(queries("event_log")["head"], {"project_id": project_id})
     row = await cursor.fetchone()
     return Head(row[0], row[1], bytes(row[2])) if row else EMPTY_HEAD
+
+
+async def settle(connection: AsyncConnection[Any], project_id: UUID, time: datetime) -> None:
+    """Wait until no commit that is under way can carry a past time, or one before it.
+
+    Claims the next positions as a writer does, and gives them back: whoever has claimed them comes first.
+    Raises psycopg.errors.LockNotAvailable when that takes too long.
+    """
+    while (head := await read_head(connection, project_id)).received_at <= time:
+        async with connection.transaction(force_rollback=True):
+            await connection.execute(f"set local lock_timeout = {_SETTLE_MS_MAX}")
+            claim = (project_id, head.next_position, 1, head.received_at, b"")
+            cursor = await connection.execute(queries("event_log")["insert_batch"], claim)
+            if cursor.rowcount == 1:
+                return
 
 
 async def position_at(connection: AsyncConnection[Any], project_id: UUID, time: datetime) -> int:

@@ -19,6 +19,7 @@ from projections.event_log import (
     position_at,
     read_head,
     received_at,
+    settle,
 )
 from tests.projections.log_of_events import START, Seen, browser_event, decoded, new_project, plan
 
@@ -208,6 +209,23 @@ async def test_a_time_finds_the_last_position_received_by_then(connection) -> No
     ]
 
     assert found == [0, 2, 2, 3]
+
+
+async def test_a_past_time_is_settled_once_a_commit_under_way_is_over(database_url, connection) -> None:
+    """A batch that was received before and is committed late is waited for, and no position is lost by that."""
+    project_id = await new_project(connection)
+    await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda: NOW)
+    async with await connect(database_url) as writing:
+        async with writing.transaction():
+            await append(writing, {project_id: [Seen("bob", 1).row()]}, {}, lambda: NOW)
+            settling = asyncio.create_task(settle(connection, project_id, NOW))
+            await asyncio.sleep(0.2)
+            assert not settling.done()
+        await settling
+        assert await position_at(connection, project_id, NOW) == 2
+
+        await append(writing, {project_id: [Seen("cid", 1).row()]}, {}, lambda: NOW + timedelta(minutes=1))
+        assert (await verify_chain(connection, project_id))[:3] == (3, 3, None)
 
 
 def test_equal_times_in_another_spelling_are_one_event() -> None:
