@@ -34,7 +34,7 @@ _LOCK_TRIES = 20
 _LOCK_PAUSE_SECONDS = 0.5
 
 
-class ArchiveRunningError(Exception):
+class ArchiveRunningError(ArchiveError):
     """Two at once would write the same files."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -19,7 +20,7 @@ from app.settings import Settings, read_settings
 from app.upkeep import keep_once, keep_partitions
 from projections.generations import catch_up_live, live_schema
 from projections.log_months import sizes
-from projections.partitions import forgotten_before
+from projections.partitions import _DROPPING_LOCKS, forgotten_before
 from tests.app.http_project import API, open_client
 from tests.projections.log_of_events import plan
 from tests.projections.past_months import past_log
@@ -117,6 +118,14 @@ def test_without_its_directory_nothing_is_archived_or_made_up(run, archive, tmp_
         told = run(*words, code=1).output
         assert f"{victim} cannot be read" in told
         assert "Traceback" not in told
+
+
+@pytest.mark.usefixtures("project_id")
+def test_an_archive_that_runs_already_is_one_line(run, database_url) -> None:
+    """Another process is at it: exit code 1, no trace."""
+    with psycopg.connect(database_url) as other:
+        other.execute("select pg_advisory_lock(%s)", (_DROPPING_LOCKS["event_log"],))
+        assert run("log", "archive", code=1).output.startswith("Error: another process archives")
 
 
 def test_retention_without_an_archive_is_refused_at_start(run) -> None:
