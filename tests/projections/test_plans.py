@@ -95,6 +95,7 @@ _MONTH = re.compile(r"_\d{4}_\d{2}$")
         ("catch_up", "checkpoint"),
         ("catch_up", "ahead"),
         ("catch_up", "count"),
+        ("catch_up", "lagging"),
         ("exposures", "visitors"),
         ("exposures", "impressions"),
     ],
