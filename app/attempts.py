@@ -39,10 +39,11 @@ class Attempts:
         wait = max((self._wait(key, now) for key in keys), default=0.0)
         if wait > 0:
             seconds = math.ceil(wait)
+            pause = "a second" if seconds == 1 else f"{seconds} seconds"
             raise Problem(
                 429,
                 "too_many_attempts",
-                f"too many attempts failed: wait {seconds} seconds, then try again",
+                f"Too many attempts failed: wait {pause}, then try again.",
                 headers={"Retry-After": str(seconds)},
             )
         for key in keys:

@@ -176,8 +176,9 @@ async def change_origins(
     connection: AsyncConnection[Any], project_id: UUID, allowed_origins: tuple[str, ...], *, actor: str
 ) -> None:
     """Take browser events from these origins only, from any when there are none; Problem 400 names bad ones."""
+    allowed_origins = tuple(origin.lower() for origin in allowed_origins)
     _refuse(_origin_errors(allowed_origins))
-    allowed_origins = tuple(dict.fromkeys(origin.lower() for origin in allowed_origins))
+    allowed_origins = tuple(dict.fromkeys(allowed_origins))
     now = datetime.now(UTC)
     parameters = {"project_id": project_id, "allowed_origins": list(allowed_origins)}
     async with connection.transaction():

@@ -34,7 +34,7 @@ async def user_id(owner: httpx.AsyncClient, project: HttpProject, name: str) -> 
     """The id by which forms speak of a user."""
     page = (await owner.get(f"{settings_of(project)}/settings")).text
     rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
-    [row] = [row for row in rows if f'<th scope="row">{html.escape(name)}' in row]
+    [row] = [row for row in rows if f'<th scope="row">{name}' in html.unescape(row)]
     found = re.search(r"/users/([0-9a-f-]{36})/role", row)
     assert found is not None
     return found[1]

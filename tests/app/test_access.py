@@ -20,11 +20,24 @@ ADMIN = (303, 403, 403, 403, 403, 403, 200)
 ANYBODY = (303, 200, 200, 200, 200, 200, 200)
 PUBLIC = (200, 200, 200, 200, 200, 200, 200)
 
-# Address, what it is sent (None: GET), and who may. A redirect after a change counts as 200.
+# Address, what it is sent (None: GET), and who may. A redirect, and a form refused for what it holds, count
+# as 200: whoever sent it was let in.
 ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/", None, ANYBODY),
     ("/account", None, ANYBODY),
     ("/experiments/{experiment}", None, SEES),
+    ("/experiments/{experiment}/edit", None, EDITS),
+    ("/experiments/{experiment}/edit", {}, EDITS),
+    ("/experiments/{experiment}/stop", None, EDITS),
+    ("/experiments/{experiment}/start", {}, EDITS),
+    ("/experiments/{experiment}/pause", {}, EDITS),
+    ("/experiments/{experiment}/resume", {}, EDITS),
+    ("/experiments/{discarded}/stop", {}, EDITS),
+    ("/projects/{project}", None, SEES),
+    ("/projects/{project}/power", None, SEES),
+    ("/projects/{project}/experiments/new", None, EDITS),
+    ("/projects/{project}/experiments/new", {}, EDITS),
+    ("/projects/{project}/experiments/preview", {}, EDITS),
     ("/projects", {"project_id": "{new_id}", "name": "Another"}, ADMIN),
     ("/projects/{project}/settings", None, SEES),
     ("/projects/{project}/arrival", None, SEES),
@@ -65,6 +78,7 @@ async def test_each_address_opens_for_those_whose_role_it_takes(
     experiment = await project.running()
     await project.results(experiment)
     names = {"project": project.project_id, "experiment": experiment["id"]}
+    names["discarded"] = (await project.create(name="Discarded"))["id"]
     admin = people["admin"]
     await add_user(admin, project, "Changed", "editor")
     names["user"] = await user_id(admin, project, "Changed")
@@ -93,7 +107,7 @@ async def _ask(
         data = {key: value.format(**names) for key, value in body.items()}
         answer = await browser.post(address, data={**data, "csrf": token})
     to_login = answer.headers.get("location", "").startswith("/dashboard/login")
-    return 200 if answer.status_code == 303 and not to_login else answer.status_code
+    return 200 if answer.status_code in {303, 400, 409, 422} and not to_login else answer.status_code
 
 
 def test_no_address_is_forgotten_in_the_table() -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.commands import main
+from app.settings import read_settings
 
 DRAFT = {
     "name": "hero",
@@ -75,6 +76,20 @@ def test_a_bad_setting_is_named() -> None:
     assert "PROOFLOG_" in result.output
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("", ("127.0.0.1", "::1")), ("10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")), ("*", ("*",)), ("proxy", None)],
+)
+def test_trusted_proxies_are_addresses(text: str, known: tuple[str, ...] | None) -> None:
+    """Or networks, or everybody; a name is refused, since it would be believed silently to be nobody's."""
+    environment = {"PROOFLOG_TRUSTED_PROXIES": text}
+    if known is None:
+        with pytest.raises(ValueError, match="PROOFLOG_TRUSTED_PROXIES names proxy"):
+            read_settings(environment)
+    else:
+        assert read_settings(environment).trusted_proxies == known
+
+
 def test_a_project_is_created_listed_and_its_key_rotated(shell) -> None:
     """The secret key is shown once, and a rotation shows another one."""
     created = shell.run("project", "create", "shop", "--origin", "https://shop.example").stdout
@@ -85,6 +100,36 @@ def test_a_project_is_created_listed_and_its_key_rotated(shell) -> None:
     assert "prooflog_sk_" in created
     assert "prooflog_sk_" in rotated
     assert rotated.split()[-1] not in created
+
+
+def test_users_are_added_listed_given_passwords_and_removed(shell) -> None:
+    """A one-time password by default, one from standard input if wanted; refusals are told in a line."""
+    shell.run("project", "create", "shop")
+    shell.run("project", "create", "blog")
+    added = shell.run("user", "add", "Ann", "--project", "shop", "--role", "owner")
+    assert re.fullmatch(r"Ann is owner now\none-time password  ([a-z0-9]{5}-){3}[a-z0-9]{5}\n", added.stdout)
+    assert "keep it" in shell.run("user", "add", "ANN", "--project", "blog").stderr
+    given = "correct horse battery\n"
+    shell.run("user", "add", "Bob", "--project", "shop", "--password-stdin", given=given)
+    assert shell.run("user", "list").stdout.splitlines() == [
+        "owner   Ann  in shop  (has not logged in yet)",
+        "viewer  Bob  in shop",
+        "viewer  Ann  in blog  (has not logged in yet)",
+    ]
+    assert "one-time password" in shell.run("user", "set-password", "bob").stdout
+    set_ = shell.run("user", "set-password", "ann", "--password-stdin", given=given)
+    assert set_.stdout == "the password is set\n"
+    assert shell.run("user", "remove", "Ann", "--project", "shop").stdout == "Ann is removed\n"
+    for arguments, given, reason in (
+        (("add", "Bob", "--project", "shop"), None, "has a role here already"),
+        (("add", "Eve", "--project", "shop", "--password-stdin"), "short\n", "at least 12 characters"),
+        (("add", "Eve", "--project", "shop", "--password-stdin"), "", "no password on standard input"),
+        (("remove", "Ann", "--project", "shop"), None, "has no such user"),
+        (("set-password", "Eve"), None, "there is no user 'Eve'"),
+    ):
+        assert reason in shell.run("user", *arguments, code=1, given=given).output
+    shell.run("log", "verify")
+    shell.run("projections", "verify")
 
 
 def test_an_experiment_goes_through_its_life(shell) -> None:

@@ -54,6 +54,23 @@ def test_the_second_start_is_quick_and_leaves_no_process_behind(tmp_path) -> Non
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
 
 
+@pytest.mark.parametrize(("trusted", "scheme"), [("", "https"), ("10.0.0.0/8", "http")])
+def test_a_proxy_is_believed_when_it_is_named(database_url, tmp_path, trusted: str, scheme: str) -> None:
+    """By default one on this machine; from another address its word does nothing but make the cookie stricter."""
+    settings = {"PROOFLOG_ADMIN_TOKEN": "letters-and-numbers", "PROOFLOG_TRUSTED_PROXIES": trusted}
+    with running_server(database_url, tmp_path, "--no-demo", **settings) as server:
+        admin = {"Authorization": "Bearer letters-and-numbers"}
+        made = httpx.post(f"{server.url}/api/analytics/projects", json={"name": "Shop"}, headers=admin).json()
+        forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.9", "Host": "shop.example"}
+        parameters = {"projectId": made["projectId"]}
+        script = httpx.get(f"{server.url}/api/analytics/script.js", params=parameters, headers=forwarded)
+        login = httpx.post(
+            f"{server.url}/dashboard/login", data={"token": "letters-and-numbers"}, headers=forwarded
+        )
+    assert f'"baseUrl":"{scheme}://shop.example"' in script.text
+    assert "; Secure" in login.headers["set-cookie"]
+
+
 def test_a_server_that_was_killed_leaves_a_database_that_the_next_one_stops(tmp_path) -> None:
     """After kill -9 PostgreSQL stays up; the next start attaches to it and ends it when it stops."""
     with running_server(None, tmp_path, "--no-demo", ends_well=False) as server:

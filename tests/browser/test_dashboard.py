@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from tests.app.http_project import API, conversion, experiment_body, impression
+from tests.app.http_project import API, conversion, event, experiment_body, impression
 from tests.running_server import running_server
 
 pytestmark = pytest.mark.browser
@@ -91,3 +91,47 @@ def test_every_page_fits_a_phone(server, sold, page) -> None:
     for path in (f"/dashboard/experiments/{sold['id']}", "/dashboard", "/dashboard/nowhere"):
         page.goto(f"{server.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_new_project_copies_its_snippet_and_hears_its_first_event(server, page, context) -> None:
+    """The button fills the clipboard, and the page turns by itself when an event arrives."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server.url}/dashboard")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Name, of the site").fill("Stoneware shop")
+    page.get_by_role("button", name="Make it").click()
+    snippet = page.get_by_role("region", name="Snippet")
+    snippet.get_by_role("button", name="Copy").click()
+    snippet.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    project_id = copied.partition("projectId=")[2].partition('"')[0]
+    assert copied == f'<script src="{server.url}/api/analytics/script.js?projectId={project_id}"></script>'
+
+    status = page.get_by_role("status")
+    assert "Waiting for your first event" in status.inner_text()
+    answer = httpx.post(f"{server.url}{API}/track", json={"projectId": project_id, "events": [event()]})
+    assert answer.json()["accepted"] == 1
+    status.get_by_text("Events arrive").wait_for()
+    assert "Waiting" not in status.inner_text()
+
+
+def test_without_javascript_a_click_selects_what_is_to_be_copied(server, context) -> None:
+    """No button that does nothing is shown, and the page says how to look again."""
+    without = context.browser.new_context(java_script_enabled=False)
+    page = without.new_page()
+    page.goto(f"{server.url}/dashboard")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Name, of the site").fill("Stoneware shop")
+    page.get_by_role("button", name="Make it").click()
+    snippet = page.get_by_role("region", name="Snippet")
+    assert snippet.get_by_role("button", name="Copy").count() == 0
+    snippet.locator("#snippet-code").click()
+    selected = page.evaluate("getSelection().toString()")
+    assert selected.startswith("<script src=")
+    assert selected.endswith("</script>")
+    page.get_by_role("link", name="Look again").click()
+    assert page.get_by_role("heading", name="Stoneware shop").is_visible()
+    assert page.get_by_text("Waiting for your first event").is_visible()
+    without.close()

@@ -12,7 +12,7 @@ from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, form_of, own_path,
 from app.problems import Problem
 from app.projects import authenticate
 from app.services import Services
-from app.users import any_user, check_password, find_account, name_key
+from app.users import NAME_CHARACTERS_MAX, any_user, check_password, find_account, name_key
 
 _WRONG_TOKEN = "That is neither the admin token of this server nor a secret key that works."  # noqa: S105
 _WRONG_PASSWORD = "There is nobody with that name and password."  # noqa: S105
@@ -35,11 +35,12 @@ async def log_in(request: AnyRequest) -> Response[Any]:
     """
     form = await form_of(request)
     back = own_path(form.get("next"))
-    name, by_name = form.get("name", ""), "name" in form
+    # One character more than a name can hold, so that what is too long stays wrong.
+    name, by_name = form.get("name", "")[: NAME_CHARACTERS_MAX + 1], "name" in form
     attempts = services_of(request).attempts
     keys: list[Key] = [("address", request.client.host if request.client else "")]
     if by_name:
-        keys.append(("name", name_key(name)[:200]))
+        keys.append(("name", name_key(name)))
     try:
         attempts.begin(keys)
         if by_name:

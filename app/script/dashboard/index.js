@@ -3,6 +3,7 @@
 import htmx from "htmx.org";
 
 import { copyButtons } from "./copy.js";
+import { sendOnce } from "./forms.js";
 import { lookAtPages } from "./look.js";
 import { timeSliders } from "./slider.js";
 
@@ -13,5 +14,6 @@ htmx.config.selfRequestsOnly = true;
 htmx.config.historyCacheSize = 0;
 
 copyButtons(document);
+sendOnce(document);
 timeSliders(document);
 lookAtPages(document);
