@@ -5,7 +5,7 @@
 import { matchesUrl } from "../source/assignment.js";
 
 const QUIET_MS = 300;
-const ANSWER_MS_MAX = 6000;
+const ANSWER_MS_MAX = 4000;
 const SANDBOX = "allow-scripts allow-same-origin allow-forms";
 
 const elementsInWords = (count) => (count === 1 ? "Finds 1 element." : `Finds ${count} elements.`);
@@ -26,6 +26,7 @@ export const lookAtPages = (document) => {
   let held = { variants: [], errors: [] };
   let number = 0;
   let sent = [];
+  let isChosen = false;
 
   const tell = (path, text, isWrong) => {
     const place = document.querySelector(`[data-found="${path}"]`);
@@ -44,9 +45,9 @@ export const lookAtPages = (document) => {
 
   const offerVariants = () => {
     const select = at("look-variant");
-    // The first that changes something is what people want to see.
+    // Until somebody chooses, the first that changes something is what people want to see.
     const first = held.variants.findIndex(({ changes }) => changes.length);
-    const chosen = select.options.length ? select.selectedIndex : Math.max(first, 0);
+    const chosen = isChosen ? select.selectedIndex : Math.max(first, 0);
     select.replaceChildren(...held.variants.map(({ name }, i) => new Option(name || `Variant ${i + 1}`)));
     select.selectedIndex = Math.min(chosen, held.variants.length - 1);
   };
@@ -159,7 +160,10 @@ export const lookAtPages = (document) => {
 
   at("look-here").addEventListener("click", () => open(true));
   at("look-window").addEventListener("click", () => open(false));
-  at("look-variant").addEventListener("change", show);
+  at("look-variant").addEventListener("change", () => {
+    isChosen = true;
+    show();
+  });
   document.addEventListener("input", ({ target }) => { if (target.form === form()) askSoon(); });
   document.addEventListener("htmx:afterSettle", askSoon);
   look.querySelector(".works").hidden = false;
