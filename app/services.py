@@ -19,6 +19,7 @@ from app.find_results import Replays
 from app.json_body import Inflated
 from app.log_writer import LogWriter, Overloaded
 from app.projects import ProjectCache
+from app.recent_results import RecentResults
 from app.settings import Settings
 from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
@@ -38,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     projects: ProjectCache
     active: ActiveExperiments
     replays: Replays
+    recent: RecentResults
     told: ToldCounts
     attempts: Attempts
     inflated: Inflated
@@ -82,6 +84,7 @@ async def open_services(
             projects=ProjectCache(),
             active=ActiveExperiments(),
             replays=Replays(),
+            recent=RecentResults(),
             told=told,
             attempts=Attempts(),
             inflated=Inflated(),

@@ -19,6 +19,7 @@ from app.services import Services
 from domain.experiment import Experiment
 from domain.plan import ExperimentStatus
 from domain.refusals import Refusal
+from projections.event_log import read_head
 
 STATUSES: tuple[ExperimentStatus, ...] = get_args(ExperimentStatus)
 ROWS_MAX = 30
@@ -67,18 +68,24 @@ def _pages(experiments: list[Experiment]) -> int:
 
 async def _with_results(services: Services, project_id: UUID, experiments: list[Experiment]) -> list[Row]:
     turns = asyncio.Semaphore(_CONCURRENT_MAX)
+    async with services.pool.connection() as connection:
+        last_position = (await read_head(connection, project_id)).next_position - 1
+
+    async def find(experiment: Experiment) -> Results | None:
+        async with turns:
+            try:
+                return await find_results(services, project_id, experiment.id)
+            except Refusal:
+                return None
+            except Problem as problem:
+                if problem.name != "not_counted_yet":
+                    raise
+                return None
 
     async def row(experiment: Experiment) -> Row:
         if experiment.started_at is None:
             return Row(experiment, None)
-        async with turns:
-            try:
-                return Row(experiment, await find_results(services, project_id, experiment.id))
-            except Refusal:
-                return Row(experiment, None)
-            except Problem as problem:
-                if problem.name != "not_counted_yet":
-                    raise
-                return Row(experiment, None)
+        found = await services.recent.get(experiment, last_position, lambda: find(experiment))
+        return Row(experiment, found)
 
     return list(await asyncio.gather(*map(row, experiments)))
