@@ -39,8 +39,13 @@ order by issued_at desc, hint;
 update project set allowed_origins = %(allowed_origins)s where project_id = %(project_id)s;
 
 -- has_arrived: whether an event of a browser or a backend ever came; archived months hold some
-select exists (select from archived_range where project_id = %(project_id)s)
-    or exists (select from event_log where project_id = %(project_id)s and source <> 'management');
+select exists (select from archived_range where project_id = %(project_id)s) or (
+    -- In order, so that it goes by the key however much of the log is other projects'.
+    select position from event_log
+    where project_id = %(project_id)s and source <> 'management'
+    order by position
+    limit 1
+) is not null;
 
 -- experiment: the present state of one experiment
 select version, state::text

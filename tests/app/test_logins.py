@@ -174,6 +174,7 @@ async def test_guesses_are_slowed_down_and_the_right_one_with_them(
     """After 5 failures for a name: 429 with Retry-After, whoever asks; another name is free."""
     await add_user(admin, project, "Ann", "viewer")
     guesser = another_browser(admin)
+    guesser._transport.app.state.services.attempts._clock = lambda: 0.0  # noqa: SLF001  (hashing takes a while)
     form = {"name": "ANN", "password": "wrong wrong wrong"}
     for _ in range(5):
         assert (await guesser.post("/dashboard/login", data=form)).status_code == 401

@@ -96,6 +96,7 @@ _MONTH = re.compile(r"_\d{4}_\d{2}$")
         ("catch_up", "ahead"),
         ("catch_up", "count"),
         ("catch_up", "lagging"),
+        ("projects", "has_arrived"),
         ("exposures", "visitors"),
         ("exposures", "impressions"),
     ],

@@ -1,5 +1,7 @@
 """Logging in and out."""
 
+import functools
+import logging
 from typing import Any
 
 from litestar import Response, get, post
@@ -13,6 +15,8 @@ from app.problems import Problem
 from app.projects import authenticate
 from app.services import Services
 from app.users import NAME_CHARACTERS_MAX, any_user, check_password, find_account, name_key
+
+_log = logging.getLogger("prooflog.dashboard")
 
 _WRONG_TOKEN = "That is neither the admin token of this server nor a secret key that works."  # noqa: S105
 _WRONG_PASSWORD = "There is nobody with that name and password."  # noqa: S105
@@ -38,7 +42,7 @@ async def log_in(request: AnyRequest) -> Response[Any]:
     # One character more than a name can hold, so that what is too long stays wrong.
     name, by_name = form.get("name", "")[: NAME_CHARACTERS_MAX + 1], "name" in form
     attempts = services_of(request).attempts
-    keys: list[Key] = [("address", request.client.host if request.client else "")]
+    keys: list[Key] = [("address", _address(request))]
     if by_name:
         keys.append(("name", name_key(name)))
     try:
@@ -71,6 +75,22 @@ async def log_out(request: AnyRequest) -> Response[Any]:
 async def nothing_to_see() -> Response[Any]:
     """Who opens the address of the log-out button goes to the first page, logged in or not."""
     return Redirect(HOME, status_code=303)
+
+
+def _address(request: AnyRequest) -> str:
+    """Whose failures count together; a proxy that is not believed is told of, since all behind it are one."""
+    address = request.client.host if request.client else ""
+    if address not in request.headers.get("x-forwarded-for", address):
+        _tell_of_proxy(address)
+    return address
+
+
+@functools.lru_cache(maxsize=16)
+def _tell_of_proxy(address: str) -> None:
+    _log.warning(
+        "%s forwards logins and PROOFLOG_TRUSTED_PROXIES does not name it: failures of all behind it count as one's",
+        address,
+    )
 
 
 async def _login_page(

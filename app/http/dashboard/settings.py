@@ -134,6 +134,7 @@ async def show_settings(
         problem=problem,
         given=given or {},
         link_id=uuid4(),
+        wanted=request.query_params.get("share"),
         **context,
         **shown_once,
     )
