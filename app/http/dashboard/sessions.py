@@ -88,7 +88,7 @@ def _address(request: AnyRequest) -> str:
 @functools.lru_cache(maxsize=16)
 def _tell_of_proxy(address: str) -> None:
     _log.warning(
-        "%s forwards logins and PROOFLOG_TRUSTED_PROXIES does not name it: failures of all behind it count as one's",
+        "%s forwards logins and PROOFLOG_TRUSTED_PROXIES does not name it: those behind it count as one",
         address,
     )
 
