@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test script faults simulate-stats check bench bench-statistics lock clean
+.PHONY: run test script hydration faults simulate-stats check bench bench-statistics lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -45,6 +45,15 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 # The browser script, from app/script/source to app/script/built; commit both. Node comes with the packages above.
 script: $(VENV)/.dev
 	@cd app/script && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --silent --no-audit --no-fund && npm run --silent build
+
+# Pages that React 18 and 19 take over, for the browser tests; without them those tests are skipped.
+hydration: script
+	@for version in 18 19; do \
+		(cd tests/browser/hydration/react$$version && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund) && \
+		(cd tests/browser/hydration && PATH="$(CURDIR)/$(BIN):$$PATH" NODE_PATH=react$$version/node_modules \
+			../../../app/script/node_modules/.bin/esbuild page.jsx --bundle --minify --log-level=warning \
+			--define:process.env.NODE_ENV='"production"' --outfile=built/react$$version.js) || exit 1; \
+	done
 
 # Ratios against PostgreSQL's own COPY, in one run (bench/README.md).
 bench: $(VENV)/.dev

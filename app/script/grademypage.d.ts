@@ -14,6 +14,13 @@ export interface TrackOptions {
   eventData?: Record<string, unknown>;
 }
 
+/** A call of a page that does not wait for the script. */
+export type QueuedCall =
+  | ["track", eventType: string, options?: TrackOptions]
+  | ["trackConversion", name: string]
+  | ["optIn"]
+  | ["optOut"];
+
 export interface GradeMyPage {
   /** Report any event; types are snake_case and need no registration. */
   track(eventType: string, options?: TrackOptions): void;
@@ -25,11 +32,16 @@ export interface GradeMyPage {
   optOut(): void;
   /** Count from now on; what `data-consent` on the script's tag waits for. */
   optIn(): void;
+  /** Calls as arrays, taken up at once. */
+  q: { push(...calls: QueuedCall[]): unknown };
 }
 
 declare global {
   interface Window {
-    /** Undefined until the script has run, or where it is blocked. */
+    /**
+     * Undefined until the script has run, or where it is blocked. With the async snippet it is there from the start:
+     * calls wait, and nothing has been assigned yet.
+     */
     grademypage?: GradeMyPage;
   }
 }

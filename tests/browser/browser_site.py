@@ -87,6 +87,7 @@ class Site:
     pages: dict[str, str] = field(default_factory=dict)
     page_headers: dict[str, str] = field(default_factory=dict)
     experiments: list[dict[str, Any]] = field(default_factory=list)
+    project_id: str = PROJECT_ID
     count_bots: bool = True
     base_url: str = ""
     script_delay_seconds: float = 0
@@ -154,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path in SCRIPT_PATHS:
             time.sleep(self.site.script_delay_seconds)
             script = render_script(
-                project_id=PROJECT_ID,
+                project_id=self.site.project_id,
                 base_url=self.site.base_url,
                 experiments=self.site.experiments,
                 count_bots=self.site.count_bots,

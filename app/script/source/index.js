@@ -13,7 +13,7 @@
 // page was seen, in this view or before it, on every page of the site (a checkout is often another page than the
 // one under test). Empty for a visitor outside the traffic, a preview, a bot, and under a privacy signal.
 //
-// A page that loads the script later may call it before:
+// A page that loads the script later may call it before (the snippet for async does it for all of the above):
 //   window.grademypage = window.grademypage || {q: []};
 //   grademypage.q.push(["trackConversion", "signup"]);
 //
@@ -53,13 +53,11 @@ const api = {
   optIn: safe(() => {
     if (counted) return;
     consentTo(true);
-    if (counted) start();
+    begin();
   }),
 };
 
-const replay = safe(([method, ...args]) => {
-  if (/^track/.test(method)) api[method](...args);
-});
+const replay = safe(([method, ...args]) => api[method](...args));
 
 const start = safe(() => {
   if (!isLive) watch();
@@ -78,7 +76,13 @@ const install = () => {
   win.grademypage = api;
   // As an import, which a page's Trusted Types let pass.
   if (isPreview) return void import(`${apiUrl}script.js?projectId=${config.projectId}&preview=1`);
-  if (Array.isArray(stub?.q)) early.push(...stub.q.slice(0, EARLY_MAX));
+  const isBeginning = counted || forced;
+  safe(() => stub.q.slice(0, EARLY_MAX).forEach(replay))();
+  // Where consent stood in the queue, it has begun already.
+  if (isBeginning) begin();
+};
+
+const begin = () => {
   if (!counted && !forced) return;
   if (stub?.reveal) write(LOCAL, "gmp_hide", JSON.stringify(config.experiments));
   if (!doc.prerendering) return void start();

@@ -16,6 +16,12 @@ tag.src = source;
 // Attributes of the snippet's own tag, such as data-consent.
 Object.assign(tag.dataset, doc.currentScript.dataset);
 
+// Calls wait for the script.
+for (const method of ["track", "trackConversion", "optIn", "optOut"]) {
+  stub[method] ??= (...args) => stub.q.push([method, ...args]);
+}
+stub.getExperimentAssignments ??= () => [];
+
 stub.reveal = () => {};
 const hide = safe((experiments) => {
   const rules = experiments
