@@ -35,10 +35,15 @@ def site():
     thread.join()
 
 
+def chromium_path():
+    """Where this machine has a Chromium, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 @pytest.fixture(scope="session")
 def _browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = chromium_path()
     if path is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
@@ -60,6 +65,21 @@ def context(_browser, site):
     context = browser.new_context(base_url=site.url)
     yield context
     context.close()
+    asyncio._set_running_loop(None)  # noqa: SLF001
+
+
+@pytest.fixture
+def keeping_page(_browser, site):
+    """Open a tab of a browser that keeps pages for the back button, as browsers of visitors do."""
+    browser, loop = _browser
+    asyncio._set_running_loop(loop)  # noqa: SLF001
+    keeping = browser.browser_type.launch(
+        executable_path=chromium_path(),
+        args=CHROMIUM_ARGS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    yield keeping.new_page(base_url=site.url)
+    keeping.close()
     asyncio._set_running_loop(None)  # noqa: SLF001
 
 
