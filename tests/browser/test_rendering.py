@@ -18,20 +18,8 @@ from tests.browser.browser_site import PROJECT_ID, change, everybody_sees, exper
 CORE_BYTES_MAX = 4_096
 TEN_EXPERIMENTS_BYTES_MAX = 6_144
 HOSTILE = "</script><script>window.hacked=1</script>'\"`\\${window.hacked=1}<!--\u2028\u2029\x00\ud800é&"
-PAYLOADS = [
-    "<script>hacked=1</script>",
-    "<img src=x onerror=hacked=1>",
-    "<svg onload=hacked=1><script>hacked=1</script></svg>",
-    "<a href='javascript:hacked=1'>x</a>",
-    "<a href='java&#x09;script:hacked=1'>x</a>",
-    "<iframe srcdoc='<script>parent.hacked=1</script>'></iframe>",
-    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=hacked=1&gt;'>",
-    "<form action='javascript:hacked=1'><button formaction='javascript:hacked=1'>x</button></form>",
-    "<object data='javascript:hacked=1'></object><embed src='javascript:hacked=1'>",
-    "<base href='//evil.example/'><meta http-equiv=refresh content='0;url=javascript:hacked=1'>",
-    "<style>@import '//evil.example'</style><link rel=stylesheet href='//evil.example'>",
-    "<details open ontoggle=hacked=1>x</details><input autofocus onfocus=hacked=1>",
-]
+# Known ways to run something from HTML, through sanitisers and past them.
+PAYLOADS = json.loads((pathlib.Path(__file__).parent / "xss_payloads.json").read_text())
 
 
 def render(experiments=(), **fields):
