@@ -245,8 +245,8 @@ def _existing(experiment: Experiment | None) -> Experiment:
 def _selector_problems(body: NewExperiment | ExperimentPatch) -> tuple[FieldError, ...]:
     problems = []
     for path, selector in selectors(body):
-        if len(selector) > SELECTOR_CHARS_MAX:
-            continue  # refused for its length, without the time that it would take
+        if not selector.strip() or len(selector) > SELECTOR_CHARS_MAX:
+            continue  # refused for that, without the time that a long one would take
         try:
             cssselect2.compile_selector_list(selector)
         except cssselect2.SelectorError as error:

@@ -139,6 +139,8 @@ async def test_everything_wrong_stands_in_words_beside_its_field(
     )
     assert "Not saved: 11 things are not right yet" in words(page)
     assert "Variant 2, change 1, property must not be empty." in words(page)
+    linked = re.findall(r'<li><a href="#([^"]+)"', page.text)
+    assert (linked[0], linked[-1]) == ("name", "attributionWindowHours")
     assert '<div class="summary" id="errors" role="alert" tabindex="-1" autofocus>' in page.text
     assert fields_of(page) | {"control": ""} == fields
     assert "<img" not in page.text

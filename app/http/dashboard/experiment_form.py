@@ -1,6 +1,7 @@
 """Create and edit an experiment: a form that works without JavaScript, and what its preview asks for."""
 
 import asyncio
+import re
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -37,6 +38,11 @@ from projections.traffic import read_page_address
 
 # The pages of any site may be shown in the frame; they are kept from navigating the dashboard by its sandbox.
 _FRAMES = SECURITY_HEADERS["Content-Security-Policy"] + "; frame-src http: https:"
+# The order in which the form has them.
+_FIELDS = (
+    "name", "hypothesis", "type", "urlMatchType", "targetUrl", "trafficPercentage", "variants", "goals",
+    "attributionWindowHours",
+)  # fmt: skip
 
 
 @get("/projects/{project_id:str}/experiments/new", include_in_schema=False)
@@ -201,7 +207,7 @@ async def _form_page(
         project=project,
         stored=stored,
         form=form,
-        errors=errors or [],
+        errors=sorted(errors or [], key=_place_in_form),
         refusal=refusal,
         different=different or [],
         typed=typed or PlanForm(),
@@ -214,6 +220,11 @@ async def _form_page(
     )
     answer.headers["Content-Security-Policy"] = _FRAMES
     return answer
+
+
+def _place_in_form(error: FieldError) -> int:
+    field = re.split(r"[.\[]", error.path)[0]
+    return _FIELDS.index(field) if field in _FIELDS else len(_FIELDS)
 
 
 def _page_address(form: ExperimentForm, origins: tuple[str, ...], seen: str | None) -> str:

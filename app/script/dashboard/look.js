@@ -35,11 +35,15 @@ export const lookAtPages = (document) => {
     place.classList.toggle("wrong", isWrong);
   };
 
+  // What stands beside a field since it was saved is not said once more.
+  const isSaid = (path) => at(`${path.replace(/[^A-Za-z0-9]+/g, "-")}-error`);
+
   const tellErrors = () => {
     for (const place of document.querySelectorAll("[data-found]")) {
       const path = place.dataset.found;
-      const own = held.errors.filter((error) => error.path.startsWith(path + "."));
-      tell(path, own.map(({ path: where, reason }) => `${where.slice(path.length + 1)} ${reason}`).join("; "), true);
+      const own = held.errors.filter((error) => error.path.startsWith(path + ".") && !isSaid(error.path));
+      const words = own.map(({ path: where, reason }) => `${where.slice(path.length + 1)} ${reason}`).join("; ");
+      tell(path, words && words[0].toUpperCase() + words.slice(1) + ".", true);
     }
   };
 
