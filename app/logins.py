@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
-from app.projects import hash_key
+from app.secret_keys import hash_key
 from domain.events import UserRole
 from projections.queries import queries
 

@@ -1,33 +1,29 @@
-"""Projects and their secret keys: made, checked, rotated."""
+"""Projects: made, read, and the origins that their events may come from."""
 
 import asyncio
 import hashlib
-import hmac
 import re
 import secrets
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
 from app.problems import Problem
-from domain.events import AllowedOriginsChanged, ProjectCreated, SecretKeyIssued, SecretKeysExpiring
+from app.secret_keys import issue_key
+from domain.events import AllowedOriginsChanged, ProjectCreated
 from domain.refusals import FieldError
 from projections.event_log import append_facts
 from projections.queries import queries
 
-KEY_PREFIX = "prooflog_sk_"
-GRACE = timedelta(hours=24)
 PROJECT_NAME_CHARACTERS_MAX = 200
 ALLOWED_ORIGINS_MAX = 100
 # How long another process may not notice a change of origins.
 CACHE_SECONDS = 2.0
 CACHED_PROJECTS_MAX = 10_000
 
-# The project stands in the key, so that a look-up touches one project only.
-_KEY = re.compile(KEY_PREFIX + r"(?P<project>[0-9a-f]{32})_(?P<secret>[A-Za-z0-9_-]{43})")
 _NO_ORIGIN = "is not an origin such as https://shop.example"
 _ORIGIN = re.compile(r"https?://[^\s\x00-\x1f/?#@]+")
 
@@ -48,21 +44,6 @@ class Project(NamedTuple):
         """A keyed hash of an address that is another one tomorrow; the address itself is not kept."""
         message = f"{day:%Y-%m-%d}\0{address}".encode()
         return hashlib.blake2b(message, digest_size=16, key=self.privacy_key).hexdigest()
-
-
-class IssuedKey(NamedTuple):
-    """A new secret key, shown once, and until when the older ones work."""
-
-    secret_key: str
-    previous_keys_valid_until: datetime
-
-
-class KnownKey(NamedTuple):
-    """A secret key as people know it: by its last letters."""
-
-    hint: str
-    issued_at: datetime
-    valid_until: datetime | None
 
 
 class ProjectCache:
@@ -134,42 +115,9 @@ async def create_project(
         if added.rowcount == 0:
             raise Problem(409, "sent_twice", "this project was made already: its form was sent twice")
         created = ProjectCreated(at=now, actor=actor, name=name, allowed_origins=allowed_origins)
-        secret_key, issued = await _issue_key(connection, project_id, now, actor)
+        secret_key, issued = await issue_key(connection, project_id, now, actor)
         await append_facts(connection, project_id, [created, issued], now)
     return project_id, secret_key
-
-
-async def rotate_key(
-    connection: AsyncConnection[Any], project_id: UUID, *, actor: str, newest: datetime | None = None
-) -> IssuedKey:
-    """A new secret key; every older one works for 24 hours from its own replacement.
-
-    With `newest`, when the newest key was issued as far as the caller knows: Problem 409 if there is another.
-    """
-    now = datetime.now(UTC)
-    valid_until = now + GRACE
-    async with connection.transaction():
-        parameters = {"project_id": project_id, "valid_until": valid_until}
-        # A rotation that waited must see the key that the other one issued, to let it expire.
-        await connection.execute(queries("projects")["lock_project"], parameters)
-        if newest is not None and any(key.issued_at > newest for key in await read_keys(connection, project_id)):
-            raise Problem(
-                409,
-                "sent_twice",
-                "a newer key was made meanwhile, perhaps because this form was sent twice:"
-                " make another one if you did not see it",
-            )
-        await connection.execute(queries("projects")["expire_keys"], parameters)
-        secret_key, issued = await _issue_key(connection, project_id, now, actor)
-        expiring = SecretKeysExpiring(at=now, actor=actor, valid_until=valid_until)
-        await append_facts(connection, project_id, [expiring, issued], now)
-    return IssuedKey(secret_key, valid_until)
-
-
-async def read_keys(connection: AsyncConnection[Any], project_id: UUID) -> list[KnownKey]:
-    """The secret keys of a project, newest first."""
-    cursor = await connection.execute(queries("projects")["key_list"], {"project_id": project_id})
-    return [KnownKey(*row) for row in await cursor.fetchall()]
 
 
 async def change_origins(
@@ -191,28 +139,6 @@ async def change_origins(
         await append_facts(connection, project_id, [changed], now)
 
 
-async def authenticate(connection: AsyncConnection[Any], authorization: str | None) -> UUID:
-    """The project whose secret key an Authorization header carries; Problem 401 or 403 otherwise."""
-    scheme, _, key = (authorization or "").partition(" ")
-    found = _KEY.fullmatch(key.strip())
-    if scheme.lower() != "bearer" or found is None:
-        raise _unauthorized("send `Authorization: Bearer <secret key>`")
-    project_id = UUID(found["project"])
-    cursor = await connection.execute(queries("projects")["keys"], {"project_id": project_id})
-    given = hash_key(key.strip())
-    # Compare with every key, so that the time taken tells nothing about which one came close.
-    matching = [
-        valid_until
-        for key_hash, valid_until in await cursor.fetchall()
-        if hmac.compare_digest(bytes(key_hash), given)
-    ]
-    if not matching:
-        raise _unauthorized("this secret key is not known")
-    if matching[0] is not None and matching[0] <= datetime.now(UTC):
-        raise Problem(403, "key_expired", "this secret key was replaced and its 24 hours are over")
-    return project_id
-
-
 async def read_project(connection: AsyncConnection[Any], project_id: UUID) -> Project | None:
     """One project, or None."""
     cursor = await connection.execute(queries("projects")["project"], {"project_id": project_id})
@@ -220,12 +146,10 @@ async def read_project(connection: AsyncConnection[Any], project_id: UUID) -> Pr
     return _project(row) if row else None
 
 
-async def has_arrived(connection: AsyncConnection[Any], project_id: UUID) -> bool:
-    """Whether any event of a browser or a backend has ever arrived."""
-    row = await (
-        await connection.execute(queries("projects")["has_arrived"], {"project_id": project_id})
-    ).fetchone()
-    return row is not None and bool(row[0])
+async def read_arrived(connection: AsyncConnection[Any], project_ids: list[UUID]) -> set[UUID]:
+    """Those of some projects that an event of a browser or a backend has ever come to."""
+    cursor = await connection.execute(queries("projects")["arrived"], {"project_ids": project_ids})
+    return {project_id for (project_id,) in await cursor.fetchall()}
 
 
 async def read_projects(connection: AsyncConnection[Any]) -> list[Project]:
@@ -241,19 +165,6 @@ def parse_project_id(text: str | None) -> UUID:
     except ValueError:
         errors = [FieldError(path="projectId", reason="is not a UUID" if text else "is missing")]
         raise Problem(400, "invalid_project_id", "projectId must be the project's UUID", errors=errors) from None
-
-
-async def _issue_key(
-    connection: AsyncConnection[Any], project_id: UUID, now: datetime, actor: str
-) -> tuple[str, SecretKeyIssued]:
-    key = f"{KEY_PREFIX}{project_id.hex}_{secrets.token_urlsafe(32)}"
-    hint = key[: len(KEY_PREFIX)] + "…" + key[-4:]
-    await connection.execute(
-        queries("projects")["add_key"],
-        {"project_id": project_id, "key_hash": hash_key(key), "hint": hint, "issued_at": now},
-    )
-    issued = SecretKeyIssued(at=now, actor=actor, key_id=uuid4(), key_hash=hash_key(key).hex(), prefix=hint)
-    return key, issued
 
 
 def _check_project(name: str, allowed_origins: tuple[str, ...]) -> None:
@@ -291,15 +202,5 @@ def _refuse(errors: list[FieldError]) -> None:
         raise Problem(400, "invalid_project", "the project is not valid", errors=errors)
 
 
-def hash_key(key: str) -> bytes:
-    """What is kept of a secret key."""
-    # The key holds 256 random bits: a fast hash is as good as a slow one, and costs no request anything.
-    return hashlib.sha256(key.encode()).digest()
-
-
 def _project(row: tuple[Any, ...]) -> Project:
     return Project(row[0], row[1], tuple(row[2]), bytes(row[3]))
-
-
-def _unauthorized(detail: str) -> Problem:
-    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -15,6 +15,7 @@ from projections.event_log import append_facts
 from projections.queries import queries
 
 NAME_CHARACTERS_MAX = 100
+USERS_MAX = 1_000
 ONE_TIME_DAYS = 7
 
 Connection = AsyncConnection[Any]
@@ -68,6 +69,8 @@ async def add_user(
     async with connection.transaction():
         is_new = await _insert(connection, name, password, now)
         account = await find_account(connection, name)
+        if len(await read_users(connection, project_id)) >= USERS_MAX:
+            raise Problem(409, "too_many_users", f"a project may have {USERS_MAX:,} users at most")
         if account is not None and not is_new and password.one_time is None:
             raise _invalid("password", f"{account.name} has one already, and keeps it: leave it empty", status=409)
         if account is None or not await _lock(connection, account.user_id):

@@ -10,8 +10,9 @@ import msgspec
 from app.commands.session import Connection, find_project, parse_id, with_database
 from app.experiments import create_experiment, documented, execute, read_experiments
 from app.find_results import owner_of
-from app.projects import create_project, read_projects, rotate_key
+from app.projects import create_project, read_projects
 from app.script import render_async_snippet, render_snippet
+from app.secret_keys import rotate_key
 from app.settings import Settings
 from domain.experiment import (
     Command,

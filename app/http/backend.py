@@ -14,7 +14,8 @@ from app.experiments import change_experiment, create_experiment, execute, read_
 from app.http.auth import require_admin
 from app.json_body import inflate, not_json
 from app.problems import Problem, not_usable
-from app.projects import authenticate, create_project, rotate_key
+from app.projects import create_project
+from app.secret_keys import authenticate, rotate_key
 from app.services import Services
 from domain import refusals
 from domain.experiment import (

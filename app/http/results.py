@@ -12,9 +12,9 @@ from app import find_results as finding
 from app.find_results import Found, owner_of
 from app.http.auth import find_login
 from app.http.backend import parse_experiment_id
-from app.projects import authenticate
 from app.results import Asked
 from app.results_shape import Results
+from app.secret_keys import authenticate
 from app.services import Services
 from domain import refusals
 from projections.results import ChooseGoal

@@ -38,11 +38,14 @@ order by issued_at desc, hint;
 -- change_origins: other origins are allowed from now on
 update project set allowed_origins = %(allowed_origins)s where project_id = %(project_id)s;
 
--- has_arrived: whether an event of a browser or a backend ever came; archived months hold some
-select exists (select from archived_range where project_id = %(project_id)s) or (
+-- arrived: those of some projects that an event of a browser or a backend came to; archived months hold some
+select asked.project_id
+from unnest(%(project_ids)s::uuid[]) asked (project_id)
+where exists (select from archived_range archived where archived.project_id = asked.project_id) or (
     -- In order, so that it goes by the key however much of the log is other projects'.
-    select position from event_log
-    where project_id = %(project_id)s and source <> 'management'
+    select position
+    from event_log
+    where event_log.project_id = asked.project_id and source <> 'management'
     order by position
     limit 1
 ) is not null;

@@ -6,7 +6,9 @@ from typing import Any, Protocol, TypeVar
 import anyio.from_thread
 import httpx
 import pytest
+from argon2 import PasswordHasher
 
+from app import passwords
 from tests.app.http_project import HttpProject, open_client, open_project
 
 _T = TypeVar("_T")
@@ -19,6 +21,12 @@ class Site(Protocol):
 
     def run(self, function: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
         """What the coroutine function returns."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> None:
+    """Hash with little memory in one pass: here nobody guesses, and a test may need twenty of them."""
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # noqa: SLF001
 
 
 @pytest.fixture

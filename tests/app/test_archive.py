@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from app.commands import main
 from app.database import connect
-from app.projects import rotate_key
+from app.secret_keys import rotate_key
 from app.settings import Settings, read_settings
 from app.upkeep import keep_once, keep_partitions
 from projections.generations import catch_up_live, live_schema

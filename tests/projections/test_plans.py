@@ -96,7 +96,7 @@ _MONTH = re.compile(r"_\d{4}_\d{2}$")
         ("catch_up", "ahead"),
         ("catch_up", "count"),
         ("catch_up", "lagging"),
-        ("projects", "has_arrived"),
+        ("projects", "arrived"),
         ("exposures", "visitors"),
         ("exposures", "impressions"),
     ],
@@ -106,6 +106,7 @@ async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, p
     project_id, experiment, _ = project
     parameters = {
         "project_id": project_id,
+        "project_ids": [project_id],
         "experiment_id": experiment.experiment_id,
         "time": datetime.now(UTC),
         "position": 10,

@@ -10,7 +10,7 @@ from app.experiments import count_experiments
 from app.http.dashboard.access import login_of
 from app.http.dashboard.pages import AnyRequest, page, services_of
 from app.problems import Problem
-from app.projects import Project, has_arrived, read_projects
+from app.projects import Project, read_arrived, read_projects
 from domain.plan import ExperimentStatus
 
 
@@ -36,10 +36,10 @@ async def show_projects(request: AnyRequest, *, problem: Problem | None = None, 
     async with services_of(request).pool.connection() as connection:
         projects = [known for known in await read_projects(connection) if login.sees(known.project_id)]
         counted = await count_experiments(connection)
-        rows = [
-            _row(project, await has_arrived(connection, project.project_id), counted.get(project.project_id, {}))
-            for project in projects
-        ]
+        arrived = await read_arrived(connection, [project.project_id for project in projects])
+    rows = [
+        _row(project, project.project_id in arrived, counted.get(project.project_id, {})) for project in projects
+    ]
     status = problem.status if problem else 200
     return page(request, "projects.html", status, rows=rows, problem=problem, name=name, project_id=uuid4())
 

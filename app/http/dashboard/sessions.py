@@ -12,7 +12,7 @@ from app.attempts import Key
 from app.http.auth import COOKIE, find_login, is_admin_token, session_cookie
 from app.http.dashboard.pages import HOME, LOGIN, AnyRequest, form_of, own_path, page, services_of
 from app.problems import Problem
-from app.projects import authenticate
+from app.secret_keys import authenticate
 from app.services import Services
 from app.users import NAME_CHARACTERS_MAX, any_user, check_password, find_account, name_key
 

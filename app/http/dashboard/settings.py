@@ -13,8 +13,9 @@ from app.http.dashboard.access import login_of, require_admin_login, require_rol
 from app.http.dashboard.pages import HOME, AnyRequest, form_of, own_origin, page, services_of
 from app.http.dashboard.projects import show_projects
 from app.problems import Problem
-from app.projects import change_origins, create_project, has_arrived, read_keys, rotate_key
+from app.projects import change_origins, create_project, read_arrived
 from app.script import render_async_snippet, render_snippet
+from app.secret_keys import read_keys, rotate_key
 from app.share_links import read_share_links
 from app.users import read_users
 
@@ -37,7 +38,7 @@ async def arrival(request: AnyRequest, project_id: FromPath[str]) -> Response[An
     if "hx-request" not in request.headers:
         return to_settings(wanted, "arrival")
     async with services_of(request).pool.connection() as connection:
-        arrived = await has_arrived(connection, wanted)
+        arrived = await read_arrived(connection, [wanted])
     # No content: htmx leaves the page as it is, and asks again.
     return page(request, "arrival.html", arrived=True) if arrived else Response(None, status_code=204)
 
@@ -113,7 +114,7 @@ async def show_settings(
     project = await services.projects.get(services.pool, project_id)
     async with services.pool.connection() as connection:
         context = {
-            "arrived": await has_arrived(connection, project_id),
+            "arrived": bool(await read_arrived(connection, [project_id])),
             "keys": await read_keys(connection, project_id),
             "experiments": await read_experiments(connection, project_id),
             "users": await read_users(connection, project_id),
