@@ -51,11 +51,12 @@ _decode_event = msgspec.json.Decoder(TrackEvent).decode
 _decode_server_event = msgspec.json.Decoder(ServerEventRequest).decode
 
 
-def decode_track(body: bytes, now: datetime, horizon: Horizon) -> Track | None:
+def decode_track(body: bytes, now: datetime, horizon: Horizon, context: bytes | None = None) -> Track | None:
     """The events of a track request, each one accepted or refused by itself; quick.
 
-    None when something in the body cannot be decoded: then `decode_with_care` finds out what, which
-    can take most of a second. Raises Problem when it holds too many events (413).
+    `context` says what browser sends them, as JSON. None when something in the body cannot be decoded: then
+    `decode_with_care` finds out what, which can take most of a second. Raises Problem when it holds too many
+    events (413).
     """
     try:
         request = _decode_request(body)
@@ -64,10 +65,10 @@ def decode_track(body: bytes, now: datetime, horizon: Horizon) -> Track | None:
     if len(request.events) > TRACK_EVENTS_MAX:
         raise _too_many_events()
     events: list[TrackEvent | str] = list(request.events)
-    return _accept(_project_id(request.project_id), events, now, horizon, has_nul=b"\\u0000" in body)
+    return _accept(_project_id(request.project_id), events, now, horizon, context, has_nul=b"\\u0000" in body)
 
 
-def decode_with_care(body: bytes, now: datetime, horizon: Horizon) -> Track:
+def decode_with_care(body: bytes, now: datetime, horizon: Horizon, context: bytes | None = None) -> Track:
     """The same as `decode_track` for a body with faults: a faulty event costs no other.
 
     Raises Problem when the body is no JSON or has not the documented shape (400).
@@ -90,7 +91,7 @@ def decode_with_care(body: bytes, now: datetime, horizon: Horizon) -> Track:
     if len(raw_events) > TRACK_EVENTS_MAX:
         raise _too_many_events()
     events = [_event_or_reason(raw) for raw in raw_events]
-    return _accept(_project_id(envelope.project_id), events, now, horizon, has_nul=b"\\u0000" in body)
+    return _accept(_project_id(envelope.project_id), events, now, horizon, context, has_nul=b"\\u0000" in body)
 
 
 def decode_server_event(
@@ -129,7 +130,13 @@ def _event_or_reason(raw: bytes) -> TrackEvent | str:
 
 
 def _accept(
-    project_id: UUID, events: list[TrackEvent | str], now: datetime, horizon: Horizon, *, has_nul: bool
+    project_id: UUID,
+    events: list[TrackEvent | str],
+    now: datetime,
+    horizon: Horizon,
+    context: bytes | None,
+    *,
+    has_nul: bool,
 ) -> Track:
     times, project = horizon.around(now), identities(project_id)
     accepted: list[NewEvent] = []
@@ -142,7 +149,7 @@ def _accept(
         try:
             if has_nul:
                 refuse_nul(event)
-            accepted.append(browser_row(project, event, times))
+            accepted.append(browser_row(project, event, times, context))
             indices.append(index)
         except RefusedEvent as error:
             rejected.append(Rejected(index, str(error)))

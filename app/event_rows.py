@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.visitor_agent import agent_of
 from domain.events import ServerEventRequest, TrackEvent
 from projections.event_ids import VERSION_8, new_event_id, time_ordered
 from projections.event_log import IdempotencyKey, NewEvent, encode_row, postgres_us
@@ -69,8 +70,13 @@ def identities(project_id: UUID) -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=10, key=project_id.bytes)
 
 
-def browser_row(project: "hashlib.blake2b", event: TrackEvent, times: AcceptedTimes) -> NewEvent:
-    """A browser event ready to append; `project` is from `identities`; RefusedEvent says why not."""
+def browser_row(
+    project: "hashlib.blake2b", event: TrackEvent, times: AcceptedTimes, context: bytes | None = None
+) -> NewEvent:
+    """A browser event ready to append; `project` is from `identities`; RefusedEvent says why not.
+
+    `context` says what browser sent it, as JSON; it is kept with exposures, which breakdowns go by.
+    """
     timestamp = event.timestamp
     if not times.earliest_ms <= timestamp <= times.latest_ms:
         times.check(timestamp)
@@ -94,6 +100,7 @@ def browser_row(project: "hashlib.blake2b", event: TrackEvent, times: AcceptedTi
         referrer=event.referrer,
         utm=msgspec.json.encode(event.utm) if event.utm is not None else None,
         event_data=data,
+        context=context if event.event_type == "experiment_impression" else None,
     )
     return NewEvent(event_id, row)
 
@@ -115,7 +122,7 @@ def server_row(
     if request.event_type == "experiment_impression" and experiment_id is None and variant_id is None:
         experiment_id, variant_id = _named_in(data)  # where the documented impression carries them
     visitor = request.visitor
-    context = {
+    context: dict[str, str] = {
         name: value
         for name, value in (
             ("userAgent", visitor.user_agent if visitor else None),
@@ -123,6 +130,8 @@ def server_row(
         )
         if value is not None
     }
+    if request.event_type == "experiment_impression" and visitor and visitor.user_agent:
+        context |= msgspec.to_builtins(agent_of(visitor.user_agent))
     event_id = new_event_id(now)
     row = encode_row(
         occurred_us=postgres_us(occurred_at),

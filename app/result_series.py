@@ -4,19 +4,18 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
 from math import inf, isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
-from app.result_tallies import Sums, Weights, splits_of
+from app.result_tallies import Sums, Weights, splits_of, tally_of
 from domain.experiment import Experiment, Goal
 from projections.results import ByDay, Counted
 from stats.arms import Arms
 from stats.comparison import Comparisons, Kind, compare_arms, compare_moments
-from stats.saddle_point import Floats
 from stats.strata import of_epochs
-from stats.tally import Tally
 from stats.terms import Terms
 
 _DAY = timedelta(days=1)
@@ -130,7 +129,8 @@ def _arms(plan: Experiment, by_day: ByDay, days: list[date], span_of: dict[int, 
         so_far = _cumulated(achieved.get((span, variant), {}), len(days))
         for number, sums in enumerate(so_far):
             n = int(visitors[span, number, column[variant]])
-            tallies[span, number, column[variant]] = _tally(by_day.goal, n, sums)
+            each = tally_of(by_day.goal, n, sums)
+            tallies[span, number, column[variant]] = each.n, each.sum, each.m2
     return Arms(tallies[..., 0], tallies[..., 1], tallies[..., 2])
 
 
@@ -142,16 +142,6 @@ def _cumulated(by_number: dict[int, Sums], days: int) -> Iterable[Sums]:
         yield so_far
 
 
-def _tally(goal: Goal, n: int, sums: Sums) -> tuple[float, float, float]:
-    if goal.kind == "conversion":
-        found = Tally.of_proportion(sums.converters, n)
-    elif sums.converters > n:  # ids that the browser never reported: no mean exists
-        return 0.0, 0.0, 0.0
-    else:
-        found = Tally.from_exact_sums(n, sums.value, sums.squares)
-    return found.n, found.sum, found.m2
-
-
 def _picked(arms: Arms, columns: list[int], span: int | None = None) -> Arms:
     parts = (arms.n, arms.sum, arms.m2)
     picked = [part[..., columns] if span is None else part[span][..., columns] for part in parts]
@@ -159,25 +149,19 @@ def _picked(arms: Arms, columns: list[int], span: int | None = None) -> Arms:
 
 
 def _lifts(found: Comparisons, column: int) -> list[Lift]:
-    limits = found.limits.always_valid
-    shape = found.difference.shape
-    columns: list[Floats] = [
-        np.broadcast_to(each, shape)[:, column]
-        for each in (found.lift, limits.lift_low, limits.lift_high, limits.low, limits.high)
-    ]
-    known = ~np.broadcast_to(found.impossible, shape)[:, column]
-    spoken = known & ~np.broadcast_to(found.too_early, shape)[:, column]
-    lifts = []
-    for estimate, low, high, lowest, highest, is_known, is_spoken in zip(*columns, known, spoken, strict=True):
-        if not is_known or not isfinite(estimate):
-            lifts.append(Lift(None, None, None))
-            continue
-        bounded = is_spoken and isfinite(lowest) and isfinite(highest)
-        lifts.append(
-            Lift(
-                float(estimate),
-                float(low) if bounded and isfinite(low) else None,
-                float(high) if bounded and isfinite(high) else None,
-            )
-        )
-    return lifts
+    return [lift_at(found, (day, column)) for day in range(found.difference.shape[0])]
+
+
+def lift_at(found: Comparisons, at: tuple[int, int]) -> Lift:
+    """The lift with its always-valid limits at a place of comparisons (rows, treatments)."""
+
+    def value(array: npt.NDArray[Any]) -> float:
+        return float(np.broadcast_to(array, found.difference.shape)[at])
+
+    estimate, limits = value(found.lift), found.limits.always_valid
+    if value(found.impossible) or not isfinite(estimate):
+        return Lift(None, None, None)
+    low, high = value(limits.lift_low), value(limits.lift_high)
+    if value(found.too_early) or not (isfinite(value(limits.low)) and isfinite(value(limits.high))):
+        return Lift(estimate, None, None)
+    return Lift(estimate, low if isfinite(low) else None, high if isfinite(high) else None)

@@ -92,11 +92,16 @@ class Tallies:
             n, sums = self.visitors_of(variant), self.sums_of(goal.name, variant)
         else:
             n, sums = self.visitors.get((variant, span), 0), self._sums.get((goal.name, variant, span), _NOTHING)
-        if goal.kind == "conversion":
-            return Tally.of_proportion(sums.converters, n)
-        if sums.converters > n:  # ids that the browser never reported: no mean exists, and nobody asks for it
-            return Tally(float(n), 0.0, 0.0)
-        return Tally.from_exact_sums(n, sums.value, sums.squares)
+        return tally_of(goal, n, sums)
+
+
+def tally_of(goal: Goal, n: int, sums: Sums) -> Tally:
+    """What so many visitors did for a goal, as one arm."""
+    if goal.kind == "conversion":
+        return Tally.of_proportion(sums.converters, n)
+    if sums.converters > n:  # ids that the browser never reported: no mean exists, and nobody asks for it
+        return Tally(float(n), 0.0, 0.0)
+    return Tally.from_exact_sums(n, sums.value, sums.squares)
 
 
 def splits_of(plan: Experiment, epochs: Iterable[int]) -> dict[int, Weights]:

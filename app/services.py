@@ -41,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     replays: Replays
     recent: RecentResults
     told: ToldCounts
+    country_header: bytes | None
     attempts: Attempts
     inflated: Inflated
 
@@ -86,6 +87,7 @@ async def open_services(
             replays=Replays(),
             recent=RecentResults(),
             told=told,
+            country_header=settings.country_header.lower().encode() if settings.country_header else None,
             attempts=Attempts(),
             inflated=Inflated(),
         )

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     horizon_past_days: float = 30
     horizon_future_days: float = 1
     count_bots: bool = False
+    country_header: str | None = None
     archive_dir: Path | None = None
     retention_days: int | None = None
     allow_unsafe: frozenset[SafetySetting] = frozenset()

@@ -15,7 +15,14 @@ from psycopg import AsyncConnection
 from projections.queries import queries
 from projections.steps import NIL, Step, run_queries, step_parameters
 
-TABLES = ("goal_event", "visitor_outcome", "goal_tally", "visitor_unattributed", "unattributed_tally")
+TABLES = (
+    "goal_event",
+    "visitor_outcome",
+    "goal_tally",
+    "visitor_unattributed",
+    "misnamed_event",
+    "unattributed_tally",
+)
 PAST_TABLES = ("visitor_outcome_past", "goal_tally_past", "visitor_unattributed_past", "unattributed_tally_past")
 STAGING = (
     "staging_goal_events",
@@ -26,6 +33,7 @@ STAGING = (
     "staging_outcome_changes",
     "staging_old_reasons",
     "staging_reasons",
+    "staging_misnamed",
     "staging_unattributed",
 )
 
@@ -43,6 +51,17 @@ class Outcomes(NamedTuple):
     conversions: int
     value_sum: Decimal
     value_squares: Decimal
+
+
+class Judgement(NamedTuple):
+    """One goal event and what it counts for: a variant of a goal, unless there is a reason why not."""
+
+    position: int
+    goal: str
+    variant_id: UUID
+    epoch: int | None
+    amount: Decimal | None
+    reason: str | None
 
 
 class DayOutcomes(NamedTuple):
@@ -75,11 +94,28 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "change_reasons",
         "stage_unattributed",
         "stage_misnamed",
+        "count_misnamed",
+        "put_misnamed",
         "stage_candidates",
         "keep_unattributed",
         "tally_unattributed",
     )
     await run_queries(connection, "conversions", names, step_parameters(step))
+
+
+async def judge(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str
+) -> list[Judgement]:
+    """How one unit's goal events are judged for one experiment, by the statement that tallies rest on.
+
+    In the caller's transaction, which shows the tables in question; it leaves nothing behind.
+    """
+    sql = queries("conversions")
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "unit_id": unit_id, "after": 0}
+    for name in ("staging_pairs", "staging_judgements", "stage_pair", "stage_judgements"):
+        await connection.execute(sql[name], parameters)
+    cursor = await connection.execute(sql["judgements"])
+    return [Judgement(*row) for row in await cursor.fetchall()]
 
 
 async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UUID) -> None:
@@ -91,6 +127,7 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
         "forget_goal_tallies",
         "keep_forgotten_reasons",
         "forget_reasons",
+        "forget_misnamed",
         "keep_forgotten_unattributed",
         "forget_unattributed",
     )

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
-TABLES = ("visitor_exposure", "variant_tally", "impression_tally")
+TABLES = ("visitor_exposure", "variant_exposure", "segment", "variant_tally", "impression_tally")
 PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
 STAGING = ("staging", "staging_visitors", "staging_impressions")
 
@@ -40,6 +40,8 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "stage_visitors",
         "keep_visitors",
         "tally_visitors",
+        "put_variants",
+        "put_segments",
         "put_exposures",
         "keep_exposures",
         "change_exposures",
@@ -55,6 +57,7 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
     names = (
         "keep_forgotten_exposures",
         "forget_exposures",
+        "forget_variants",
         "keep_forgotten_visitors",
         "forget_visitors",
         "keep_forgotten_impressions",

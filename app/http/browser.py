@@ -19,6 +19,7 @@ from app.problems import Problem
 from app.projects import Project, parse_project_id
 from app.script import render_preview, render_script
 from app.services import Services
+from app.visitor_agent import context_of
 
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=30"
 PREFIX = "/api/analytics"
@@ -53,16 +54,17 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     """
     services.shed_load()
     with services.inflated.inflate(await request.body(), request.headers.get("content-encoding")) as body:
-        answer = await _append(services, body, request.headers.get("origin"))
+        headers = dict(request.scope["headers"])
+    answer = await _append(services, body, request.headers.get("origin"), _context(services, headers))
     return Response(answer, status_code=202, media_type="application/json")
 
 
-async def _append(services: Services, body: bytes, origin: str | None) -> bytes:
+async def _append(services: Services, body: bytes, origin: str | None, context: bytes | None) -> bytes:
     services.shed_load()
     now = datetime.now(UTC)
-    batch = decode_track(body, now, services.horizon)
+    batch = decode_track(body, now, services.horizon, context)
     if batch is None:  # in a thread, so that nobody else waits for it
-        batch = await asyncio.to_thread(decode_with_care, body, now, services.horizon)
+        batch = await asyncio.to_thread(decode_with_care, body, now, services.horizon, context)
     project = await services.projects.get(services.pool, batch.project_id)
     if not project.allows(origin):
         raise Problem(403, "origin_not_allowed", "this project takes no events from pages of this origin")
@@ -159,7 +161,8 @@ def take_plain_batches(app: ASGIApp) -> ASGIApp:
             return
         origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         try:
-            answer = await _append(scope["litestar_app"].state.services, inflate(body, None), origin)
+            services: Services = scope["litestar_app"].state.services
+            answer = await _append(services, inflate(body, None), origin, _context(services, headers))
         except Exception as error:  # noqa: BLE001  (raised again where the error map hears of it)
             await app(scope, _raising(error), send)
             return
@@ -173,6 +176,12 @@ def take_plain_batches(app: ASGIApp) -> ASGIApp:
         await send({"type": "http.response.body", "body": answer, "more_body": False})
 
     return middleware
+
+
+def _context(services: Services, headers: Mapping[bytes, bytes]) -> bytes | None:
+    """What the request says of its browser; its country only from the header that the settings name."""
+    country = headers.get(services.country_header) if services.country_header else None
+    return context_of(headers.get(b"user-agent"), country)
 
 
 def _raising(error: Exception) -> Receive:

@@ -13,6 +13,16 @@ _PLAIN_MAX = 1e12
 _PLAIN_MIN = 0.01
 _P_MIN = 0.001
 _CHANCE_MIN = 0.001
+_DIMENSIONS = {
+    "device": "device",
+    "browser": "browser",
+    "os": "system",
+    "country": "country",
+    "referrer": "referrer",
+    "utm_source": "UTM source",
+    "utm_medium": "UTM medium",
+    "utm_campaign": "UTM campaign",
+}
 
 
 def count(number: int) -> str:
@@ -75,6 +85,11 @@ def day(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d}"
 
 
+def dimension(name: str) -> str:
+    """What a dimension of a breakdown is called."""
+    return _DIMENSIONS[name]
+
+
 def per_visitor(variant: GoalVariant) -> float | None:
     """The conversions of an average visitor; None where the rate does not exist either."""
     return None if variant.rate is None else variant.conversions / variant.visitors
@@ -115,6 +130,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         p_value,
         chance,
         moment,
+        dimension,
         day,
         per_visitor,
         why_no_rate,

@@ -71,6 +71,7 @@ create temporary table if not exists staged_event (
     experiment_id uuid,
     variant_id    uuid,
     is_known      boolean     not null,
+    segment       bigint,
     event_data    json
 ) on commit delete rows;
 
@@ -78,6 +79,17 @@ create temporary table if not exists staged_event (
 insert into staged_event
 select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not null, e.occurred_at,
        e.event_type, e.event_name, e.experiment_id, e.variant_id, v.variant_id is not null,
+       -- How and whence a visitor came, in one number; what the server writes for browsers needs no parsing.
+       case when e.event_type = 'experiment_impression' then hashtextextended(concat(
+           case
+               when e.source = 'browser' then e.context::text
+               else concat(e.context ->> 'device', E'\n', e.context ->> 'browser', E'\n', e.context ->> 'os')
+           end,
+           E'\n', split_part(e.referrer, '/', 3),
+           case when e.utm is not null then
+               concat(E'\n', e.utm ->> 'source', E'\n', e.utm ->> 'medium', E'\n', e.utm ->> 'campaign')
+           end
+       ), 0) end,
        case when e.event_type <> 'experiment_impression' then e.event_data end
 from event_log e
 left join plan_variant v using (project_id, experiment_id, variant_id)

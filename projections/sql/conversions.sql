@@ -65,6 +65,18 @@ create table visitor_unattributed_past (
     until integer not null,
     primary key (project_id, experiment_id, unit_id, reason, until)
 );
+-- Events that name an experiment, but no variant or goal of it, by unit: found when somebody asks about one.
+create table misnamed_event (
+    project_id    uuid        not null,
+    unit_id       text collate "C" not null,
+    position      bigint      not null,
+    experiment_id uuid        not null,
+    occurred_at   timestamptz not null,
+    event_type    text        not null,
+    event_name    text,
+    reason        text        not null,
+    primary key (project_id, unit_id, position)
+);
 -- Events that name no known experiment stand under the nil experiment_id, for the whole project.
 create table unattributed_tally (
     project_id    uuid    not null,
@@ -181,6 +193,17 @@ create temporary table if not exists staged_reason (
     events        bigint not null
 ) on commit delete rows;
 
+-- staging_misnamed: the step's events that name an experiment or a variant in vain
+create temporary table if not exists staged_misnamed (
+    unit_id       text collate "C" not null,
+    position      bigint      not null,
+    experiment_id uuid,
+    occurred_at   timestamptz not null,
+    event_type    text        not null,
+    event_name    text,
+    reason        text        not null
+) on commit delete rows;
+
 -- staging_unattributed: how the tallies of events that are not attributed change
 create temporary table if not exists staged_unattributed (
     experiment_id uuid   not null,
@@ -292,6 +315,16 @@ cross join lateral (
     end as amount
     offset 0
 ) number;
+
+-- stage_pair: one pair, to be judged as if its exposure had changed
+insert into staged_pair
+select %(experiment_id)s, asked.unit_id, true, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+from (select %(unit_id)s::text as unit_id) asked
+left join visitor_exposure x
+    on x.project_id = %(project_id)s and x.visitor_id = asked.unit_id and x.experiment_id = %(experiment_id)s;
+
+-- judgements: what was judged, a row per goal
+select position, goal, variant_id, epoch, amount, reason from staged_judgement order by position, goal;
 
 -- stage_old_outcomes: find what was known of what changes
 insert into staged_old_outcome
@@ -505,10 +538,10 @@ from staged_reason
 group by experiment_id, reason;
 
 -- stage_misnamed: the step's events that name an experiment or a variant in vain
-insert into staged_unattributed
-select case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
+insert into staged_misnamed
+select unit_id, position, experiment_id, occurred_at, event_type, event_name, reason
 from (
-    select e.experiment_id,
+    select e.*,
            case
                when p.experiment_id is null then 'unknown_experiment'
                when not e.is_known then 'unknown_variant'
@@ -528,8 +561,21 @@ from (
           or e.event_type = 'experiment_impression'
       )
 ) named
-where reason is not null
+where reason is not null;
+
+-- count_misnamed: what they change in the tallies
+insert into staged_unattributed
+select case when reason = 'unknown_experiment' then %(nil)s else experiment_id end, reason, count(*)
+from staged_misnamed
 group by 1, 2;
+
+-- put_misnamed: remember those of known experiments
+insert into misnamed_event (
+    project_id, unit_id, position, experiment_id, occurred_at, event_type, event_name, reason
+)
+select %(project_id)s, unit_id, position, experiment_id, occurred_at, event_type, event_name, reason
+from staged_misnamed
+where reason <> 'unknown_experiment';
 
 -- stage_candidates: the step's events without an experiment are not_exposed, until judged otherwise
 insert into staged_unattributed
@@ -594,6 +640,9 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s and sinc
 
 -- forget_reasons: likewise
 delete from visitor_unattributed where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- forget_misnamed: likewise
+delete from misnamed_event where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
 -- keep_forgotten_unattributed: keep for snapshots what is dropped next
 insert into unattributed_tally_past

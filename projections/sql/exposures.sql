@@ -6,6 +6,8 @@ create table visitor_exposure (
     experiment_id    uuid        not null,
     variant_id       uuid        not null,
     first_exposed_at timestamptz not null,
+    position         bigint      not null,
+    segment          bigint      not null,
     epoch            integer     not null,
     since            integer     not null,
     multiple         boolean     not null,
@@ -15,6 +17,30 @@ create table visitor_exposure_past (
     like visitor_exposure,
     until integer not null,
     primary key (project_id, visitor_id, experiment_id, until)
+);
+-- The variants of those who saw several, each with the first exposure to it.
+create table variant_exposure (
+    project_id    uuid        not null,
+    visitor_id    text collate "C" not null,
+    experiment_id uuid        not null,
+    variant_id    uuid        not null,
+    exposed_at    timestamptz not null,
+    position      bigint      not null,
+    primary key (project_id, visitor_id, experiment_id, variant_id)
+);
+-- What visitor_exposure.segment, a hash, stands for: how and whence a visitor came at the first exposure.
+create table segment (
+    project_id    uuid   not null,
+    segment       bigint not null,
+    device        text,
+    browser       text,
+    os            text,
+    country       text,
+    referrer_host text,
+    utm_source    text,
+    utm_medium    text,
+    utm_campaign  text,
+    primary key (project_id, segment)
 );
 create table variant_tally (
     project_id         uuid    not null,
@@ -53,10 +79,13 @@ create temporary table if not exists staged_exposure (
     experiment_id    uuid        not null,
     variant_id       uuid        not null,
     first_exposed_at timestamptz not null,
+    position         bigint      not null,
+    segment          bigint      not null,
     epoch            integer     not null,
     multiple         boolean     not null,
     old_variant_id   uuid,
     old_exposed_at   timestamptz,
+    old_position     bigint,
     old_epoch        integer,
     old_multiple     boolean
 ) on commit delete rows;
@@ -79,34 +108,36 @@ create temporary table if not exists staged_impressions (
     impressions   bigint not null
 ) on commit delete rows;
 
--- stage: merge the step's impressions with what is known; only what changes is staged
+-- stage: merge the step's impressions with what is known; only what changes is staged, and further variants
 insert into staged_exposure
-with impression as (
-    select unit_id as visitor_id, experiment_id, variant_id, min(occurred_at) as occurred_at
-    from staged_event
-    where event_type = 'experiment_impression' and is_known and is_identified
-    group by unit_id, experiment_id, variant_id
-),
-seen as (
-    select visitor_id, experiment_id,
-           -- The earliest counts; two at once are told apart by id, so that order of arrival never matters.
-           (array_agg(variant_id order by occurred_at, variant_id))[1] as variant_id,
-           min(occurred_at) as first_exposed_at,
-           count(*) > 1 as multiple
-    from impression
-    group by visitor_id, experiment_id
+with seen as (
+    select visitor_id, experiment_id, variants[1] as variant_id, first_exposed_at,
+           positions[1] as position, segments[1] as segment,
+           cardinality(variants) > 1 and array_remove(variants, variants[1]) <> '{}' as multiple
+    from (
+        select unit_id as visitor_id, experiment_id, min(occurred_at) as first_exposed_at,
+               -- The earliest counts; two at once are told apart by id, so that order of arrival never matters.
+               array_agg(variant_id order by occurred_at, variant_id, position) as variants,
+               array_agg(position order by occurred_at, variant_id, position) as positions,
+               array_agg(segment order by occurred_at, variant_id, position) as segments
+        from staged_event
+        where event_type = 'experiment_impression' and is_known and is_identified
+        group by unit_id, experiment_id
+    ) impression
 ),
 merged as (
     select s.visitor_id, s.experiment_id,
            known.variant_id as old_variant_id, known.first_exposed_at as old_exposed_at,
+           known.position as old_position, known.segment as old_segment,
            known.epoch as old_epoch, known.multiple as old_multiple,
-           s.variant_id, s.first_exposed_at,
+           s.variant_id, s.first_exposed_at, s.position, s.segment,
            known.variant_id is null
                or (s.first_exposed_at, s.variant_id) < (known.first_exposed_at, known.variant_id) as is_first,
+           s.multiple or coalesce(known.variant_id <> s.variant_id, false) as several,
            s.multiple or coalesce(known.multiple or known.variant_id <> s.variant_id, false) as multiple
     from seen s
     left join lateral (
-        select variant_id, first_exposed_at, epoch, multiple from visitor_exposure x
+        select variant_id, first_exposed_at, position, segment, epoch, multiple from visitor_exposure x
         where x.project_id = %(project_id)s and x.visitor_id = s.visitor_id and x.experiment_id = s.experiment_id
         offset 0
     ) known on true
@@ -114,6 +145,8 @@ merged as (
 select visitor_id, experiment_id,
        case when is_first then variant_id else old_variant_id end,
        case when is_first then first_exposed_at else old_exposed_at end,
+       case when is_first then position else old_position end,
+       case when is_first then segment else old_segment end,
        case
            when not is_first then old_epoch
            when epochs = 1 then first_epoch
@@ -124,7 +157,7 @@ select visitor_id, experiment_id,
                   and p.started_at <= m.first_exposed_at),
                first_epoch, 0)
        end,
-       multiple, old_variant_id, old_exposed_at, old_epoch, old_multiple
+       multiple, old_variant_id, old_exposed_at, old_position, old_epoch, old_multiple
 from merged m
 left join (
     select experiment_id, min(epoch) as first_epoch, count(*) as epochs
@@ -132,7 +165,7 @@ left join (
     where project_id = %(project_id)s
     group by experiment_id
 ) plan using (experiment_id)
-where is_first or multiple is distinct from old_multiple;
+where is_first or several or multiple is distinct from old_multiple;
 
 -- stage_visitors: what the staged exposures change in the tallies of visitors
 insert into staged_visitors
@@ -198,11 +231,58 @@ on conflict (project_id, experiment_id, variant_id, day) do update set
     impressions = impression_tally.impressions + excluded.impressions,
     since = excluded.since;
 
+-- put_variants: remember each variant of those who saw several, also the one that was their only one so far
+insert into variant_exposure (project_id, visitor_id, experiment_id, variant_id, exposed_at, position)
+select distinct on (visitor_id, experiment_id, variant_id)
+       %(project_id)s, visitor_id, experiment_id, variant_id, exposed_at, position
+from (
+    select e.unit_id as visitor_id, e.experiment_id, e.variant_id, e.occurred_at as exposed_at, e.position
+    from staged_exposure s
+    join staged_event e
+        on e.unit_id = s.visitor_id and e.experiment_id = s.experiment_id
+       and e.event_type = 'experiment_impression' and e.is_known
+    where s.multiple
+    union all
+    select visitor_id, experiment_id, old_variant_id, old_exposed_at, old_position
+    from staged_exposure
+    where multiple and old_variant_id is not null
+) seen
+order by visitor_id, experiment_id, variant_id, exposed_at, position
+on conflict (project_id, visitor_id, experiment_id, variant_id) do update set
+    exposed_at = excluded.exposed_at,
+    position = excluded.position
+where (excluded.exposed_at, excluded.position) < (variant_exposure.exposed_at, variant_exposure.position);
+
+-- put_segments: remember what the step's new segments stand for
+insert into segment (
+    project_id, segment, device, browser, os, country, referrer_host, utm_source, utm_medium, utm_campaign
+)
+select %(project_id)s, new.segment, e.context ->> 'device', e.context ->> 'browser', e.context ->> 'os',
+       e.context ->> 'country', nullif(split_part(e.referrer, '/', 3), ''),
+       e.utm ->> 'source', e.utm ->> 'medium', e.utm ->> 'campaign'
+from (
+    select segment, min(position) as position
+    from staged_event
+    where event_type = 'experiment_impression' and is_known and is_identified
+    group by segment
+) new
+cross join lateral (
+    select context, referrer, utm from event_log e
+    where e.project_id = %(project_id)s and e.position = new.position
+      and e.received_at >= %(received_from)s and e.received_at <= %(received_until)s
+    offset 0
+) e
+where not exists (
+    select from segment known where known.project_id = %(project_id)s and known.segment = new.segment
+)
+on conflict do nothing;
+
 -- put_exposures: remember who was exposed to what, for the first time
 insert into visitor_exposure (
-    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch, since, multiple
 )
-select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, %(snapshot)s, multiple
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch,
+       %(snapshot)s, multiple
 from staged_exposure
 where old_variant_id is null
 order by visitor_id, experiment_id;
@@ -221,14 +301,17 @@ where s.old_variant_id is not null;
 
 -- change_exposures: correct what an earlier or another exposure changes
 insert into visitor_exposure (
-    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
+    project_id, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch, since, multiple
 )
-select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, %(snapshot)s, multiple
+select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch,
+       %(snapshot)s, multiple
 from staged_exposure
 where old_variant_id is not null
 on conflict (project_id, visitor_id, experiment_id) do update set
     variant_id = excluded.variant_id,
     first_exposed_at = excluded.first_exposed_at,
+    position = excluded.position,
+    segment = excluded.segment,
     epoch = excluded.epoch,
     since = excluded.since,
     multiple = excluded.multiple;
@@ -240,6 +323,9 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s and sinc
 
 -- forget_exposures: drop what was derived for a draft whose plan changed
 delete from visitor_exposure where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+
+-- forget_variants: likewise
+delete from variant_exposure where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
 -- keep_forgotten_visitors: keep for snapshots what is dropped next
 insert into variant_tally_past

@@ -82,12 +82,14 @@ insert into pg_temp.visitor_exposure
 select x.*
 from looked_up_unit u
 cross join lateral (
-    select project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
+    select project_id, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch, since,
+           multiple
     from visitor_exposure
     where project_id = %(project_id)s and visitor_id = u.unit_id and experiment_id = %(experiment_id)s
       and since <= %(snapshot)s
     union all
-    select project_id, visitor_id, experiment_id, variant_id, first_exposed_at, epoch, since, multiple
+    select project_id, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch, since,
+           multiple
     from visitor_exposure_past
     where project_id = %(project_id)s and visitor_id = u.unit_id and experiment_id = %(experiment_id)s
       and since <= %(snapshot)s and until > %(snapshot)s

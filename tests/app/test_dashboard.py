@@ -314,7 +314,7 @@ async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, pro
     await project.step(experiment, "pause")
     await project.results(experiment)
     page = await visitor.get(address(experiment))
-    said = words(page).partition("What was changed")[2].partition("Data quality")[0]
+    said = words(page).partition("What was changed")[2].partition("By segment")[0]
     even = r"Control 50 \(50.0%\), Bold 50 \(50.0%\)"
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
     assert re.fullmatch(

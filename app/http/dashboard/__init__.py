@@ -22,6 +22,7 @@ from app.http.dashboard.pages import HOME, as_page
 from app.http.dashboard.power import power_page
 from app.http.dashboard.projects import projects_page
 from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see
+from app.http.dashboard.why import why_page
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
 from domain.refusals import Refusal
@@ -53,6 +54,7 @@ _pages = Router(
         account.choose_password,
         experiments_page,
         experiment_page,
+        why_page,
         new_experiment_page,
         save_new_experiment,
         preview_of_form,

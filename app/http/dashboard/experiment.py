@@ -1,23 +1,26 @@
 """The page of one experiment: its results, now or as they were known at a moment."""
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from litestar import Response, get
 from litestar.params import FromPath
+from psycopg import AsyncConnection
 
 from app.experiments import read_experiment
 from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
 from app.http.results import find_counted
+from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
 from app.result_series import Series, series_of
 from app.results_shape import Results
 from app.templates.charts import Chart, TimeAxis, lift_charts, visitor_charts
 from app.told_counts import read_told
 from domain.experiment import Experiment, Goal
+from projections.breakdown import read_segments
 from projections.results import read_history
 
 _SLIDER_STEPS = 240
@@ -55,8 +58,9 @@ async def results_page(
     """The page of results at the address `here`: an experiment's own, or that of a share link.
 
     The query may hold `asOf` (a time or a position), or `at` in epoch seconds, which is what the slider
-    sends; `goal`, the one shown over time; `method`. Behind a share link nobody is logged in: `login` is
-    None in the template, which then shows nothing that changes something or leads elsewhere.
+    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`.
+    Behind a share link nobody is logged in: `login` is None in the template, which then shows nothing that
+    changes something or leads elsewhere.
     """
     services = services_of(request)
     query, now = request.query_params, datetime.now(UTC)
@@ -73,11 +77,13 @@ async def results_page(
         asked=asked_for(None, method, None, None),
         choose=lambda plan: _goal_shown(plan, query.get("goal")),
     )
+    results = found.results()
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
         told = await read_told(connection, project_id, since, until)
-    results, changes = found.results(), history_of(facts)
+        breakdown = None if as_of else await _breakdown(connection, found, results, project_id, query.get("by"))
+    changes = history_of(facts)
     return page(
         request,
         "experiment.html",
@@ -89,6 +95,8 @@ async def results_page(
         method=method,
         changes=changes,
         told=told,
+        breakdown=breakdown,
+        dimensions=DIMENSIONS,
         told_since=since,
         over_time=_over_time(found, results, changes),
         slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
@@ -101,12 +109,28 @@ def _goal_shown(plan: Experiment, wanted: str | None) -> Goal | None:
     return next(iter([*(goal for goal in plan.goals if goal.name == wanted), *primary, *plan.goals]), None)
 
 
+async def _breakdown(
+    connection: AsyncConnection[Any], found: Found, results: Results, project_id: UUID, wanted: str | None
+) -> Breakdown | None:
+    """The segments of the dimension asked for; None where none is, or what was asked is no dimension."""
+    dimension = next((each for each in DIMENSIONS if each == wanted), None)
+    if dimension is None or found.counted.by_day is None:
+        return None
+    plan, goal = found.counted.plan, found.counted.by_day.goal
+    segments = await read_segments(connection, project_id, plan.id, dimension, goal.name)
+    return breakdown_of(plan, goal, dimension, segments, _alpha(results, goal))
+
+
+def _alpha(results: Results, goal: Goal) -> float:
+    """A goal's share of the level."""
+    return next(each.comparisons[0].alpha for each in results.goals if each.name == goal.name)
+
+
 def _over_time(found: Found, results: Results, changes: list[Change]) -> OverTime | None:
     by_day = found.counted.by_day
     if by_day is None:
         return None
-    alpha = next(goal.comparisons[0].alpha for goal in results.goals if goal.name == by_day.goal.name)
-    series = series_of(found.counted, alpha)
+    series = series_of(found.counted, _alpha(results, by_day.goal))
     if series is None:
         return None
     axis = TimeAxis(series, results, changes)

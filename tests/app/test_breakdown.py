@@ -1,0 +1,127 @@
+"""Results by segment: who is in which, what is adjusted, and what a late exposure moves."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from uuid import UUID
+
+import httpx
+import pytest
+
+from app.result_breakdown import VALUES_MAX, Breakdown, breakdown_of
+from app.settings import Settings
+from projections.breakdown import SegmentOutcomes, Segments, SegmentVisitors
+from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_client, open_project
+from tests.app.test_dashboard import address, visitor, words
+from tests.app.test_results_of import BUYS, IDS, counted, found
+from tests.app.test_visitor_agent import IPHONE, WINDOWS
+
+__all__ = ["visitor"]
+
+Rows = dict[str | None, tuple[tuple[int, int], tuple[int, int]]]
+
+
+def broken_down(rows: Rows, epoch: int = 1) -> Breakdown:
+    """(visitors, converters) of control and variant by value."""
+    plan = counted({1: [(1, 0), (1, 0)]}).plan
+    arms = [(value, id_, *arm) for value, pair in rows.items() for id_, arm in zip(IDS, pair, strict=False)]
+    segments = Segments(
+        [SegmentVisitors(value, id_, epoch, n) for value, id_, n, _ in arms],
+        [SegmentOutcomes(value, id_, epoch, s, s, Decimal(s), Decimal(s)) for value, id_, _, s in arms],
+    )
+    return breakdown_of(plan, BUYS, "device", segments, 0.05)
+
+
+def test_a_segment_compares_its_own_visitors() -> None:
+    """As the whole would, had it only these; p-values are adjusted for their number."""
+    rows: Rows = {"phone": ((2000, 200), (2000, 300)), "desktop": ((900, 90), (900, 91)), None: ((9, 1), (9, 1))}
+    made = broken_down(rows)
+    assert [segment.value for segment in made.segments] == ["phone", "desktop", None]
+    phone = made.segments[0]
+    [comparison] = found(counted({1: [(2000, 200), (2000, 300)]})).goals[0].comparisons
+    valid = comparison.always_valid
+    lift = phone.lifts[IDS[1]]
+    assert lift.lift == pytest.approx((valid.relative.estimate, valid.relative.low, valid.relative.high))
+    assert lift.p == pytest.approx(2 * valid.p_value)
+    assert phone.arms[IDS[1]] == (2000, 300, 0.15)
+    assert made.comparisons == 2
+    assert made.segments[2].lifts[IDS[1]] == ((0.0, None, None), None)
+
+
+def test_many_values_are_cut_off_and_stand_together() -> None:
+    """So many segments at most, the largest first; nobody is lost."""
+    rows: Rows = {f"value {n}": ((100 + n, 10), (100 + n, 12)) for n in range(50)}
+    made = broken_down(rows)
+    assert len(made.segments) == VALUES_MAX
+    assert (made.segments[0].value, made.segments[-1].others) == ("value 49", 31)
+    assert _total(made, IDS[0]) == sum(n for (n, _), _ in rows.values())
+    assert broken_down({}).segments == []
+
+
+def _total(made: Breakdown, variant: UUID) -> int:
+    return sum(segment.arms[variant].visitors for segment in made.segments)
+
+
+async def test_the_page_breaks_a_goal_down(visitor: httpx.AsyncClient, project: HttpProject) -> None:
+    """By browser, referrer and campaign of the first exposure; an earlier one that arrives late moves it."""
+    experiment = await project.running()
+    await _visit(project, experiment, IPHONE, ["a", "b"], referrer="https://search.example/?q=x")
+    await _visit(project, experiment, WINDOWS, ["c"], utm={"source": "mail", "campaign": "autumn"})
+    await _visit(project, experiment, WINDOWS, ["a"], referrer="https://news.example/")
+    await project.track(conversion("a"), conversion("c"))
+    shown = impression(experiment, 1, "b", timestamp=event()["timestamp"] - 3_600_000, pathname="/earlier")
+    await project.track(shown, headers={"User-Agent": WINDOWS})
+    await project.results(experiment)
+    assert await _segments(visitor, experiment, "device") == ["desktop 1 / 2", "phone 1 / 1"]
+    assert await _segments(visitor, experiment, "os") == ["Windows 1 / 2", "iOS 1 / 1"]
+    assert await _segments(visitor, experiment, "referrer") == ["not known 1 / 2", "search.example 1 / 1"]
+    assert await _segments(visitor, experiment, "utm_campaign") == ["not known 1 / 2", "autumn 1 / 1"]
+    assert await _segments(visitor, experiment, "country") == ["not known 2 / 3"]
+    page = await visitor.get(address(experiment), params={"by": "device"})
+    assert "Many segments are many chances to be wrong" in words(page)
+    position = (await project.results(experiment))["asOf"]["position"]
+    past = await visitor.get(address(experiment), params={"by": "device", "asOf": position})
+    assert "Segments are there for now only" in words(past)
+    plain = words(await visitor.get(address(experiment), params={"by": "colour"}))
+    assert "Choose what to break “conversion” down by." in plain
+
+
+async def _visit(
+    project: HttpProject, experiment: Json, agent: str, names: Iterable[str], **fields: object
+) -> None:
+    seen = [impression(experiment, 1, name, **fields) for name in names]
+    answer = await project.track(*seen, headers={"User-Agent": agent})
+    assert answer.json()["accepted"] == len(seen)
+
+
+async def _segments(visitor: httpx.AsyncClient, experiment: Json, by: str) -> list[str]:
+    """Each value with the converters and visitors of the variant."""
+    page = await visitor.get(address(experiment), params={"by": by})
+    table = page.text.partition('class="cards segments"')[2].partition("</table>")[0]
+    bodies = [words(httpx.Response(200, text=body)) for body in table.split("<tbody>")[1:]]
+    return [
+        f"{body.partition(' Control ')[0]} {' '.join(body.partition(' Bold ')[2].split()[:3])}" for body in bodies
+    ]
+
+
+async def test_only_exposures_say_where_they_come_from(database_url: str, connection) -> None:
+    """Device, browser, system and the country that a named header gives; never the text or the address."""
+    async with open_client(database_url, Settings(country_header="X-Country")) as client:
+        project = await open_project(client)
+        experiment = await project.running()
+        headers = {"User-Agent": IPHONE, "X-Country": "nl", "CF-IPCountry": "DE"}
+        await project.track(impression(experiment, 0, "a"), event(visitorId="a"), headers=headers)
+        await project.track(impression(experiment, 0, "b"), headers={**headers, "Content-Encoding": "identity"})
+        body = {"eventType": "experiment_impression", "visitor": {"id": "s", "userAgent": WINDOWS}}
+        chosen = {"experimentId": experiment["id"], "variantId": experiment["variants"][0]["id"]}
+        await project.server_event(body, **chosen)
+    rows = await connection.execute(
+        "select visitor_id, event_type, context from event_log where source <> 'management' order by position"
+    )
+    known = {"device": "phone", "browser": "Safari", "os": "iOS", "country": "NL"}
+    assert await rows.fetchall() == [
+        ("a", "experiment_impression", known),
+        ("a", "pageview", None),
+        ("b", "experiment_impression", known),
+        ("s", "experiment_impression",
+         {"userAgent": WINDOWS, "device": "desktop", "browser": "Chrome", "os": "Windows"}),
+    ]  # fmt: skip

@@ -1,0 +1,130 @@
+"""Why was this counted: the answers about all visitors add up to the tallies, for any log."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+from app.database import connect
+from domain.events import Fact
+from projections.catch_up import create_staging
+from projections.explain import EVENTS_MAX, Visitor, event_at, explain, search_event
+from projections.generations import catch_up_live
+from tests.projections.log_of_events import Seen, new_project, plan, write
+from tests.projections.oracle import Expected
+from tests.projections.test_tallies import PLANS, logs
+
+
+@settings(
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+@given(log=logs())
+def test_answers_about_all_visitors_add_up_to_the_tallies(database_url, log) -> None:
+    """Exposures, conversions by goal and variant, and reasons: as the oracle counts them from the whole log."""
+    asyncio.run(_check(database_url, log))
+
+
+async def _check(url: str, log: list[Seen | Fact]) -> None:
+    async with await connect(url) as connection:
+        project_id = await new_project(connection)
+        await write(connection, project_id, *log)
+        await catch_up_live(connection, project_id)
+        events = [await event_at(connection, project_id, at) for at in range(1, len(log) + 1)]
+        units = {event.unit_id for event in events if event is not None and event.source != "management"}
+        for tested in PLANS:
+            found = [await explain(connection, project_id, tested.experiment_id, unit) for unit in sorted(units)]
+            _assert_expected([each for each in found if each], Expected(log, tested.experiment_id))
+        await _find_each(connection, project_id, [event for event in events if event is not None])
+
+
+def _assert_expected(found: list[Visitor], expected: Expected) -> None:
+    exposed = {
+        each.unit_id: (each.exposure.variant_id, each.exposure.exposed_at, each.epoch, each.multiple)
+        for each in found
+        if each.exposure is not None
+    }
+    assert exposed == expected.exposed
+    for each in found:
+        seen = _impressions(expected, each.unit_id)
+        assert (len({event.variant for _, event in seen}) > 1) == each.multiple
+        if each.exposure is not None:
+            assert each.exposure == min(_placed(seen), key=lambda placed: (placed[1], placed[0], placed[2]))
+        firsts = {
+            variant: min((event.occurred_at, at) for at, event in seen if event.variant == variant)
+            for variant in {event.variant for _, event in seen if each.multiple}
+        }
+        assert {variant: (time, at) for variant, time, at in each.variants} == firsts
+    conversions = Counter(
+        (outcome.goal, outcome.variant_id)
+        for each in found
+        for event in each.events
+        for outcome in event.outcomes
+        if outcome.reason is None
+    )
+    assert conversions == Counter({key: n for key, n in expected.conversions.items() if n})
+    reasons: Counter[str] = Counter()
+    for each in found:
+        for event in each.events:
+            named = {outcome.reason for outcome in event.outcomes if outcome.reason} | {event.reason} - {None}
+            assert bool(named) or any(outcome.reason is None for outcome in event.outcomes) or not event.counts
+            reasons.update(str(reason) for reason in named if reason)
+    assert reasons == expected.reasons
+
+
+def _impressions(expected: Expected, visitor: str) -> list[tuple[int, Seen]]:
+    return [
+        (at, event)
+        for at, event in enumerate(expected.log, 1)
+        if isinstance(event, Seen)
+        and at > expected.created_at
+        and event.event_type == "experiment_impression"
+        and event.visitor == visitor
+        and event.experiment == expected.plan.experiment_id
+        and event.variant in expected.variants
+    ]
+
+
+def _placed(seen: Iterable[tuple[int, Seen]]) -> list[tuple[Any, datetime, int]]:
+    return [(event.variant, event.occurred_at, at) for at, event in seen]
+
+
+async def _find_each(connection: Any, project_id: Any, events: list[Any]) -> None:
+    """An event of now is found by its id; the others lie too far from their time of receipt."""
+    assert [event.position for event in events] == list(range(1, len(events) + 1))
+    for event in events[:3]:
+        position = await search_event(connection, project_id, event.event_id)
+        assert position in {None, event.position}
+
+
+async def test_an_event_is_found_by_its_id(connection) -> None:
+    """From the time in its id on; an id of another time or none is not, and costs a bounded search."""
+    project_id, tested = await new_project(connection), plan()
+    await write(connection, project_id, tested.created(), tested.started())
+    await create_staging(connection)
+    late = Seen("ann", 0, experiment=tested.experiment_id, variant=tested.variants[0].id)
+    await write(connection, project_id, *[late] * 3)
+    for position in range(1, 6):
+        event = await event_at(connection, project_id, position)
+        assert event is not None
+        assert event.received_at <= datetime.now(UTC)
+        assert await search_event(connection, project_id, event.event_id) == position
+    assert await event_at(connection, project_id, 6) is None
+
+
+async def test_a_busy_visitor_is_cut_off(connection) -> None:
+    """So many events are listed, and that there are more is said."""
+    project_id, tested = await new_project(connection), plan()
+    await write(connection, project_id, tested.created(), tested.started())
+    bought = Seen("ann", 2, "conversion", "purchase")
+    await write(connection, project_id, *[bought] * (EVENTS_MAX + 1))
+    await catch_up_live(connection, project_id)
+    found = await explain(connection, project_id, tested.experiment_id, "ann")
+    assert found is not None
+    assert (len(found.events), found.cut_off) == (EVENTS_MAX, True)
