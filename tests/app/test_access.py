@@ -128,3 +128,9 @@ def _addresses(routes: Any) -> list[tuple[str, str]]:
         for method in route.methods - {"OPTIONS"}
         if "rest" not in route.path
     ]
+
+
+async def test_a_part_of_a_page_sends_the_whole_page_to_log_in(client: httpx.AsyncClient) -> None:
+    """Htmx would put the form that asks for a login into the part; it is told to leave the page."""
+    answer = await client.get("/dashboard/projects/x/arrival", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/dashboard/login")

@@ -1,5 +1,6 @@
 """The settings of a project: what an owner changes, what is shown only once, and what the log says of it."""
 
+import asyncio
 import re
 import uuid
 from typing import Any
@@ -222,3 +223,29 @@ async def test_who_manages_nothing_is_shown_nothing_to_manage(
     token = await csrf(admin)
     stolen = await viewer.post(f"{settings_of(project)}/origins", data={"origins": "", "csrf": token})
     assert stolen.status_code == 403
+
+
+async def test_what_comes_twice_at_the_same_moment_happens_once(
+    admin: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Two owners who demote each other leave one; a name, a key and a link are made once."""
+    ann = await add_user(admin, project, "Ann", "owner")
+    bob = await add_user(admin, project, "Bob", "owner")
+    users = f"{settings_of(project)}/users"
+    ids = {name: await user_id(admin, project, name) for name in ("Ann", "Bob")}
+    answers = await asyncio.gather(
+        send(ann, f"{users}/{ids['Bob']}/role", role="viewer"),
+        send(bob, f"{users}/{ids['Ann']}/role", role="viewer"),
+    )
+    page = (await admin.get(f"{settings_of(project)}/settings")).text
+    assert page.count("<option selected>owner") == 1, [answer.status_code for answer in answers]
+
+    [newest] = re.findall(r'name="newest" value="([^"]+)"', page)
+    experiment = await project.create()
+    link = {"experiment": experiment["id"], "link_id": str(uuid.uuid4())}
+    for path, form in (
+        ("users", {"name": "Zoë", "role": "viewer"}), ("secret-keys", {"newest": newest}), ("share-links", link),
+    ):  # fmt: skip
+        twice = [send(admin, f"{settings_of(project)}/{path}", **form) for _ in range(2)]
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*twice))
+        assert statuses == [200, 409], path
