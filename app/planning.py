@@ -1,5 +1,6 @@
 """How long an experiment will take: what its plan needs, and how many visitors the site has."""
 
+import time
 from collections.abc import Sequence
 from math import ceil, isfinite
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from psycopg import AsyncConnection
 
 from domain.experiment import Goal, NewExperiment
 from domain.refusals import FieldError
+from domain.validation import WINDOW_HOURS_MAX
 from projections.traffic import EVENTS_MAX, Traffic, read_traffic
 from stats.power import Regime, level_of_each, planned_size, visitors_of_split
 
@@ -63,15 +65,44 @@ class Plan(NamedTuple):
     traffic: Traffic | None
 
 
-async def plan(connection: AsyncConnection[Any], project_id: UUID, body: NewExperiment, typed: PlanForm) -> Plan:
+class KnownTraffic:
+    """What was read of large logs, which takes a while: kept for people who try one plan after another."""
+
+    SECONDS = 600.0
+    KNOWN_MAX = 1_000
+    EVENTS_MIN = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[float, Traffic]] = {}
+
+    async def get(
+        self, connection: AsyncConnection[Any], project_id: UUID, body: NewExperiment, goal: Goal
+    ) -> Traffic:
+        """The traffic of the pages and the goal of an experiment."""
+        hours = min(max(body.attribution_window_hours, 1), WINDOW_HOURS_MAX)
+        asked = (project_id, body.url_match_type, body.target_url, goal, hours)
+        known = self._known.get(asked)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        traffic = await read_traffic(connection, *asked)
+        if traffic.events >= self.EVENTS_MIN:
+            if len(self._known) >= self.KNOWN_MAX:
+                self._known.clear()
+            self._known[asked] = (time.monotonic() + self.SECONDS, traffic)
+        return traffic
+
+
+async def plan(
+    connection: AsyncConnection[Any], known: KnownTraffic, project_id: UUID, body: NewExperiment, typed: PlanForm
+) -> Plan:
     """Plan the goal that is chosen, or else the first primary one."""
     goal = _chosen(body.goals, typed.goal)
     if goal is None or not goal.event_type:
         reason = "must name a goal with its event type, so that there is something to measure"
         return Plan(None, [], [], [FieldError("plan.goal", reason)], None)
-    traffic = await read_traffic(
-        connection, project_id, body.url_match_type, body.target_url, goal, body.attribution_window_hours
-    )
+    if "\0" in "".join((body.target_url, goal.event_type, goal.event_name or "", goal.value_field or "")):
+        return Plan(None, [], [], [FieldError("plan.goal", "and its pages must not hold a NUL character")], None)
+    traffic = await known.get(connection, project_id, body, goal)
     return planned(body, typed, goal, traffic)
 
 
@@ -105,7 +136,7 @@ def planned(body: NewExperiment, typed: PlanForm, goal: Goal, traffic: Traffic) 
     arriving = None if per_day is None else per_day * share
     try:
         needed = [_needed(body, regime, words, baseline, sd, lift, chance, arriving) for regime, words in REGIMES]
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         return Plan(goal, [], [], [FieldError("plan.lift", f"cannot be planned: {error}")], traffic)
     return Plan(goal, needed, _basis(body, typed, goal, traffic, baseline, sd, per_day), [], traffic)
 

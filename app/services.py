@@ -18,6 +18,7 @@ from app.experiments import ActiveExperiments
 from app.find_results import Replays
 from app.json_body import Inflated
 from app.log_writer import LogWriter, Overloaded
+from app.planning import KnownTraffic
 from app.projects import ProjectCache
 from app.recent_results import RecentResults
 from app.settings import Settings
@@ -40,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     active: ActiveExperiments
     replays: Replays
     recent: RecentResults
+    traffic: KnownTraffic
     told: ToldCounts
     country_header: bytes | None
     attempts: Attempts
@@ -86,6 +88,7 @@ async def open_services(
             active=ActiveExperiments(),
             replays=Replays(),
             recent=RecentResults(),
+            traffic=KnownTraffic(),
             told=told,
             country_header=settings.country_header.lower().encode() if settings.country_header else None,
             attempts=Attempts(),

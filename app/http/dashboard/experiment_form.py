@@ -124,7 +124,7 @@ async def _take(request: AnyRequest, project_id: UUID, stored: Experiment | None
     )
     if wanted == "plan":
         async with services_of(request).pool.connection() as connection:
-            found = await plan(connection, project_id, asked(form).body, typed)
+            found = await plan(connection, services_of(request).traffic, project_id, asked(form).body, typed)
         return await _form_page(request, project_id, form, stored, typed=typed, found=found, focus="plan")
     drop_blank_rows(form)
     try:

@@ -46,7 +46,7 @@ async def power_page(request: AnyRequest, project_id: FromPath[str]) -> Response
     found = Plan(None, [], [], errors, None)
     if not errors:
         async with services.pool.connection() as connection:
-            found = await plan(connection, wanted, body, typed)
+            found = await plan(connection, services.traffic, wanted, body, typed)
     return page(request, "power.html", project=project, question=question, form=form, typed=typed, plan=found)
 
 
