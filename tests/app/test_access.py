@@ -26,6 +26,7 @@ ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/", None, ANYBODY),
     ("/account", None, ANYBODY),
     ("/experiments/{experiment}", None, SEES),
+    ("/experiments/{experiment}/why", None, SEES),
     ("/experiments/{experiment}/edit", None, EDITS),
     ("/experiments/{experiment}/edit", {}, EDITS),
     ("/experiments/{experiment}/stop", None, EDITS),
