@@ -133,7 +133,7 @@ def visitor_charts(series: Series, results: Results, axis: TimeAxis, changes: Se
 def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Sequence[Change]) -> list[Chart]:
     """The lift of each variant over the control with its band, all on one scale."""
     names = {variant.variant_id: variant.name for variant in results.variants}
-    scale = _lift_scale([lift for lifts in series.lifts.values() for lift in lifts[len(lifts) // 2 :]])
+    scale = _lift_scale(list(series.lifts.values()))
     if scale is None:
         return []
     y, ticks = _value_axis(*scale, lambda mark: numbers.percent(mark, decimals=0 if scale[2] >= 0.01 else 1) or "")  # noqa: PLR2004
@@ -189,9 +189,10 @@ def _counts(
     return Chart(name, label, axis.ticks(), ticks, None, "", lines, axis.marks(changes), _points(places, titles))
 
 
-def _lift_scale(lifts: list[Lift]) -> tuple[float, float, float] | None:
-    """Ends and step of an axis that shows the later half well: the first days' bands may go beyond it."""
-    marks = [mark for lift in lifts for mark in lift if mark is not None]
+def _lift_scale(rows: list[list[Lift]]) -> tuple[float, float, float] | None:
+    """Ends and step of an axis that shows the last band whole: those of the first days go beyond it."""
+    marks = [mark for lifts in rows for mark in lifts[-1] if mark is not None]
+    marks += [lift.estimate for lifts in rows for lift in lifts[len(lifts) // 2 :] if lift.estimate is not None]
     if not marks:
         return None
     low, high = min(0.0, *marks), max(0.0, *marks)

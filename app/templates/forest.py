@@ -12,7 +12,7 @@ _ROW = 46
 _SIDE = 14
 _HEAD = 26
 _FOOT = 24
-_NAME_MAX = 26
+_NAMES_MAX = 30
 # An interval much wider than the others gets an arrow, or it would press them to a point.
 _WIDEST = 4.0
 
@@ -21,8 +21,7 @@ class Row(NamedTuple):
     """One interval: its words, its places from the left, None where a limit lies beyond the picture."""
 
     y: int
-    goal: str
-    variant: str
+    name: str
     label: str
     text: str
     tone: str
@@ -60,7 +59,7 @@ def forest_plot(results: Results) -> Forest | None:
         for goal in ordered
         for comparison in goal.comparisons
     ]
-    left_out = [f"{goal.name}, {name}: {lift.reason}" for goal, name, _, lift in known if lift.estimate is None]
+    left_out = [f"{goal.name}: {lift.reason}" for goal, _, _, lift in known if lift.estimate is None]
     shown = [entry for entry in known if entry[3].estimate is not None]
     if not shown:
         return None
@@ -82,8 +81,7 @@ def forest_plot(results: Results) -> Forest | None:
         rows.append(
             Row(
                 y=y,
-                goal=_short(goal.name),
-                variant=_short(name),
+                name=_name(goal.name, name),
                 label=f"{goal.name}, {name}",
                 text=_text(lift.estimate, lift.low, lift.high),
                 tone=verdict if verdict in {"better", "worse"} else "open",
@@ -95,7 +93,7 @@ def forest_plot(results: Results) -> Forest | None:
         )
         y += _ROW
     ticks = [(place(mark), numbers.lift(mark) or "") for mark in (low, high) if abs(place(mark) - place(0.0)) > 60]  # noqa: PLR2004
-    return Forest(WIDTH, y + _FOOT, place(0.0), ticks, headings, rows, left_out)
+    return Forest(WIDTH, y + _FOOT, place(0.0), ticks, headings, rows, list(dict.fromkeys(left_out)))
 
 
 _HEADINGS = {"primary": "Primary goals", "secondary": "Secondary goals", "guardrail": "Guardrails"}
@@ -117,5 +115,13 @@ def _text(estimate: float | None, low: float | None, high: float | None) -> str:
     return f"{numbers.lift(estimate)} ({numbers.lift(low) or 'no limit'} … {numbers.lift(high) or 'no limit'})"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME_MAX else f"{name[: _NAME_MAX - 1]}…"
+def _name(goal: str, variant: str) -> str:
+    """Both names, cut so that the numbers fit beside them on a phone."""
+    if len(goal) + len(variant) > _NAMES_MAX:
+        goal = _short(goal, max(_NAMES_MAX // 2, _NAMES_MAX - len(variant)))
+        variant = _short(variant, _NAMES_MAX - len(goal))
+    return f"{goal} · {variant}"
+
+
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -514,6 +514,7 @@ def test_all_lifts_stand_on_one_scale_with_zero() -> None:
     assert plot is not None
     assert [heading.text for heading in plot.headings] == ["Primary goals", "Guardrails"]
     up, far, down = plot.rows
+    assert up.name == "g1 · A"
     assert 0 < down.estimate_x < plot.zero_x < up.low_x < up.estimate_x < up.high_x < plot.width
     assert (down.low_x, down.high_x, far.low_x, far.high_x) == (None, plot.zero_x, plot.zero_x, None)
     assert down.estimate_x < down.margin_x < plot.zero_x

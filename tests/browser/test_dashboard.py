@@ -135,3 +135,19 @@ def test_without_javascript_a_click_selects_what_is_to_be_copied(server, context
     assert page.get_by_role("heading", name="Stoneware shop").is_visible()
     assert page.get_by_text("Waiting for your first event").is_visible()
     without.close()
+
+
+def test_questions_are_answered_without_a_reload(server, sold, page) -> None:
+    """The slider and the segments put their answer in place, and the slider keeps the focus."""
+    page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.evaluate("window.loadedOnce = true")
+
+    page.get_by_role("link", name="device").click()
+    page.get_by_text("Many segments are many chances to be wrong").wait_for()
+    slider = page.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_url("**at=*")
+    assert page.evaluate("[window.loadedOnce, document.activeElement.id]") == [True, "at"]
