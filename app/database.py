@@ -60,6 +60,10 @@ class UnsafeSettingsError(psycopg.OperationalError):
     """The database may lose what it confirms. A writer waits until that is mended, as for one that is away."""
 
 
+class EncodingError(psycopg.OperationalError):
+    """The database cannot hold every character that an event may have."""
+
+
 class EmbeddedPostgres:
     """A PostgreSQL 18 of our own; the last process that closes it stops it."""
 
@@ -106,11 +110,14 @@ async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     return connection
 
 
-def open_pool(url: str, connections_max: int = 8) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
-    """A pool for short reads and commands, not yet opened."""
+def open_pool(
+    url: str, allowed: Iterable[SafetySetting] = (), connections_max: int = 8
+) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    """A pool for short reads and commands, not yet opened. Commands commit facts: its connections are durable."""
 
     async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+        await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
 
     return AsyncConnectionPool(
         _with_limits(url),
@@ -153,6 +160,19 @@ async def refuse_unsafe(connection: psycopg.AsyncConnection[Any], allowed: Colle
         raise UnsafeSettingsError(f"{what}. Switch it on, or allow it with PROOFLOG_ALLOW_UNSAFE={','.join(off)}")
 
 
+async def refuse_other_encodings(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raise EncodingError unless the database stores UTF-8.
+
+    JSON may escape any character, and PostgreSQL fails where one is read that its encoding has no place for.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise EncodingError(
+            f"the database's encoding is {encoding}, which cannot hold every character of an event. "
+            "Make one with: create database … encoding 'UTF8' template template0"
+        )
+
+
 async def prepare_database(
     url: str, allowed: Collection[SafetySetting] = (), archive: Path | None = None
 ) -> list[str]:
@@ -160,9 +180,11 @@ async def prepare_database(
 
     Derived tables of another layout are derived anew beside those that an older program still reads;
     `archive` is the directory of what was archived of the log.
-    Raises UnsafeSettingsError before it changes anything, unless what is off is allowed.
+    Before it changes anything it raises EncodingError where the database is not UTF-8, and UnsafeSettingsError
+    unless what is off is allowed.
     """
     async with await connect(url) as connection:
+        await refuse_other_encodings(connection)
         await refuse_unsafe(connection, allowed)
         applied = await migrate(connection)
         await ensure_partitions(connection, datetime.now(UTC))

@@ -7,6 +7,7 @@ batches grow with the load by themselves. The queue is bounded; what does not fi
 import asyncio
 import contextlib
 import logging
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -49,6 +50,8 @@ _POISON = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
+# What says that another transaction was in the way: nothing was written, and it may be gone the next time.
+_IN_THE_WAY = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 # What says that this session, or the database it leads to, takes no writes; another session may.
 _AWAY = (
     psycopg.OperationalError,
@@ -236,8 +239,13 @@ class LogWriter:
                 continue
             except _POISON:
                 raise
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-                continue
+            except _IN_THE_WAY as error:
+                if loop.time() + pause > give_up_at:
+                    raise Unavailable from error
+                _log.warning("another transaction was in the way (%s); trying again", error)
+                # By chance, so that two that were in each other's way do not meet again.
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+                pause = min(pause * 2, RECONNECT_SECONDS_MAX)
             except _AWAY as error:
                 # The commit may or may not have happened: ask again, the ledgers know.
                 uncertain = True

@@ -64,7 +64,7 @@ async def open_services(
     settings: Settings, database_url: str, admin_token: str, *, with_worker: bool = True
 ) -> AsyncIterator[Services]:
     """Open everything; on the way out write what is queued, then end the worker."""
-    pool = open_pool(database_url)
+    pool = open_pool(database_url, settings.allow_unsafe)
     await pool.open(wait=True, timeout=30)
     worker = ProjectionWorker(database_url, archive=settings.archive_dir)
     writer = LogWriter(lambda: connect_to_write(database_url, settings.allow_unsafe), on_commit=worker.hint)

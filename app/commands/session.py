@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 import psycopg
 
-from app.database import UnsafeSettingsError, connect, database_url, prepare_database
+from app.database import EncodingError, UnsafeSettingsError, connect, database_url, prepare_database
 from app.problems import Problem
 from app.projects import Project, read_projects
 from app.settings import Settings
@@ -50,7 +50,7 @@ def told_in_one_line() -> Iterator[None]:
         raise click.ClickException("\n".join(lines)) from None
     except (ArchiveError, LogGapError, MigrationChangedError, RebuildRunningError) as error:
         raise click.ClickException(str(error)) from None
-    except UnsafeSettingsError as error:
+    except (EncodingError, UnsafeSettingsError) as error:
         raise click.ClickException(str(error)) from None
     except psycopg.Error as error:
         raise click.ClickException(f"the database does not answer: {error}") from None

@@ -238,9 +238,10 @@ async def test_every_reason_to_count_an_event_for_no_variant_is_told(project: Ht
 async def test_an_exposure_that_arrives_after_its_conversion_still_counts_it(project: HttpProject) -> None:
     """What counts is when things happened, not when they arrived."""
     experiment = await project.running(goals=GOALS)
-    await project.accepted(conversion("ann", eventData={"amount": 5}, timestamp=ago(FRESH)))
+    bought_at = ago(FRESH)
+    await project.accepted(conversion("ann", eventData={"amount": 5}, timestamp=bought_at))
     assert reasons(await project.results(experiment)) == {"not_exposed": 1}
-    await project.accepted(impression(experiment, 1, "ann", timestamp=ago(FRESH) - 1000))
+    await project.accepted(impression(experiment, 1, "ann", timestamp=bought_at - 1000))
     found = await project.results(experiment)
     assert reasons(found) == {}
     assert by_name(found)["Bold"]["converters"] == 1

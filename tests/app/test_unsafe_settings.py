@@ -1,13 +1,16 @@
-"""A database that may lose what it confirms is refused, unless the setting is allowed by name."""
+"""A database that may lose what it confirms is refused, unless allowed by name; so is one of another encoding."""
 
 import os
+import uuid
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg_pool import PoolTimeout
 
 from app.commands import main
-from app.database import UnsafeSettingsError, connect, connect_to_write, refuse_unsafe
+from app.database import UnsafeSettingsError, connect, connect_to_write, open_pool, refuse_unsafe
 from app.settings import read_settings
 
 ALL = frozenset({"fsync", "full_page_writes", "synchronous_commit"})
@@ -88,6 +91,40 @@ async def test_a_writer_takes_no_new_connection_that_forgets(forgetful_url) -> N
     with pytest.raises(UnsafeSettingsError):
         await connect_to_write(forgetful_url)
     await (await connect_to_write(forgetful_url, {"synchronous_commit"})).close()
+
+
+async def test_management_facts_are_not_written_where_commits_are_forgotten(forgetful_url) -> None:
+    """The pool, which commands use, takes no such connection either, unless it is allowed by name."""
+    async with open_pool(forgetful_url) as pool:
+        with pytest.raises(PoolTimeout):
+            await pool.wait(timeout=1)
+    async with open_pool(forgetful_url, {"synchronous_commit"}) as pool:
+        await pool.wait(timeout=10)
+
+
+@pytest.fixture
+def latin_url(postgres) -> Iterator[str]:
+    """The address of a new database whose encoding is LATIN1."""
+    name = f"latin_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name} encoding 'LATIN1' locale 'C' template template0")
+    yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.mark.parametrize("words", [["serve", "--no-demo"], ["worker"], ["migrate"]])
+def test_a_database_of_another_encoding_is_refused(latin_url, tmp_path, words) -> None:
+    """Else one escaped character in an event would stop its project's projection. Nothing is made there."""
+    ended = CliRunner().invoke(main, words, env=_environment(latin_url, tmp_path))
+
+    assert ended.exit_code == 1
+    assert "the database's encoding is LATIN1" in ended.output
+    assert "encoding 'UTF8'" in ended.output
+    assert "Traceback" not in ended.output
+    with psycopg.connect(latin_url) as connection:
+        made = connection.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone()
+    assert made == (0,)
 
 
 async def test_a_database_that_is_gone_without_a_word_is_noticed(database_url) -> None:
