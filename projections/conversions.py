@@ -154,7 +154,7 @@ async def read_outcomes_by_day(
 async def read_unattributed(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
 ) -> list[tuple[str, int]]:
-    """Events that count for no variant, by reason."""
+    """Events that count for no variant, by reason; in an order that no database's collation changes."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id, "nil": NIL}
     cursor = await connection.execute(queries("conversions")["unattributed"], parameters)
-    return [(reason, events) for reason, events in await cursor.fetchall()]
+    return sorted((reason, events) for reason, events in await cursor.fetchall())

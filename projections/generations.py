@@ -25,6 +25,7 @@ from projections.catch_up import (
     replay,
     use_schema,
 )
+from projections.comparison import Difference, compare
 from projections.event_log import read_head
 from projections.queries import queries
 from projections.registry import LAYOUT
@@ -38,14 +39,6 @@ class RebuildRunningError(Exception):
     """Two rebuilds at once would only wait for each other."""
 
 
-class Difference(NamedTuple):
-    """Rows of one table that two derivations of the same log do not share."""
-
-    project_id: UUID
-    table: str
-    rows: int
-
-
 class ProjectStatus(NamedTuple):
     """How far a project's derived tables are behind its log."""
 
@@ -54,6 +47,15 @@ class ProjectStatus(NamedTuple):
     position: int
     head: int
     waiting_since: datetime | None
+
+
+class Log(NamedTuple):
+    """A log: its project's name, or None where that is gone, how far it was counted, and where it ends."""
+
+    project_id: UUID
+    name: str | None
+    counted: int
+    head: int
 
 
 def schema_of(generation: int) -> str:
@@ -105,6 +107,16 @@ async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
     async def read() -> list[ProjectStatus]:
         cursor = await connection.execute(queries("catch_up")["status"])
         return [ProjectStatus(*row) for row in await cursor.fetchall()]
+
+    return await read_from_live(connection, read)
+
+
+async def logs(connection: AsyncConnection[Any]) -> list[Log]:
+    """Every log that there are traces of, whether its project stands in the table or not."""
+
+    async def read() -> list[Log]:
+        cursor = await connection.execute(queries("catch_up")["logs"])
+        return [Log(*row) for row in await cursor.fetchall()]
 
     return await read_from_live(connection, read)
 
@@ -176,12 +188,12 @@ async def _flip(
     """Hold the live generation still, bring the new one to the same positions, compare, make it live."""
     new = schema_of(generation)
     async with keeper.transaction():
-        rows = await _hold_still(keeper, old)
-        for project_id, position in rows:
+        positions = await _hold_still(keeper, old)
+        for project_id, position in positions.items():
             await _catch_up_to(builder, project_id, new, position, on_progress, archive)
         differences = []
         if await has_layout(builder):
-            for project_id, _ in rows:
+            for project_id in positions:
                 differences += await compare(builder, project_id, old, new)
         for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
             await _catch_up_to(builder, project_id, new, head, on_progress, archive)
@@ -190,11 +202,13 @@ async def _flip(
     return differences
 
 
-async def _hold_still(keeper: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int]]:
+async def _hold_still(keeper: AsyncConnection[Any], schema: str) -> dict[UUID, int]:
+    """Let no step commit in a generation until the transaction ends, not even a project's first; its positions."""
     # The builder works while this transaction waits, for as long as it takes.
     await keeper.execute("set local idle_in_transaction_session_timeout = 0")
     await use_schema(keeper, schema)
-    return await (await keeper.execute(queries("catch_up")["lock_checkpoints"])).fetchall()
+    await keeper.execute(queries("catch_up")["lock_checkpoints"])
+    return await _positions(keeper, schema)
 
 
 async def _lock_rebuilds(keeper: AsyncConnection[Any]) -> bool:
@@ -229,56 +243,9 @@ async def verify(
     live = await live_schema(keeper)
     await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0), archive)
     async with keeper.transaction():
-        position = dict(await _hold_still(keeper, live)).get(project_id, 0)
+        position = (await _hold_still(keeper, live)).get(project_id, 0)
         await _catch_up_to(replayer, project_id, TEMPORARY, position, archive=archive)
         return position, await compare(replayer, project_id, live, TEMPORARY)
-
-
-async def compare(connection: AsyncConnection[Any], project_id: UUID, schema: str, other: str) -> list[Difference]:
-    """Tables of a project that are not the same in two schemas; rows that say zero do not count."""
-    differences = []
-    for table in derived_tables():
-        columns = await (
-            await connection.execute(queries("catch_up")["columns_compared"], {"table": table, "schema": schema})
-        ).fetchall()
-        rows, other_rows = (
-            SQL("select {columns} from {schema}.{table} where project_id = %(project_id)s and {counts}").format(
-                columns=SQL(", ").join(
-                    SQL("{0}::text as {0}").format(Identifier(name)) if is_json else Identifier(name)
-                    for name, is_json in columns
-                ),
-                schema=Identifier(each),
-                table=Identifier(table),
-                counts=SQL(_COUNTS.get(table, "true")),
-            )
-            for each in (schema, other)
-        )
-        parameters = {"project_id": project_id}
-        # Sums of hashes tell equal tables in one pass, without sorting what grows with the visitors.
-        sums = SQL("select count(*), sum(hash_record_extended(found, 0)) from ({}) found")
-        equal = SQL("select ({}) is not distinct from ({})").format(
-            *(SQL("select row(f.*) from ({}) f").format(sums.format(each)) for each in (rows, other_rows))
-        )
-        row: Any = await (await connection.execute(equal, parameters)).fetchone()
-        if row[0]:
-            continue
-        unequal = SQL(
-            "select count(*) from (({0} except all {1}) union all ({1} except all {0})) difference"
-        ).format(rows, other_rows)
-        row = await (await connection.execute(unequal, parameters)).fetchone()
-        if row[0]:
-            differences.append(Difference(project_id, table, row[0]))
-    return differences
-
-
-# A tally that has come back to zero is the same as none.
-_COUNTS = {
-    "variant_tally": "(visitors <> 0 or multiple_exposures <> 0)",
-    "impression_tally": "impressions <> 0",
-    "goal_tally": "converters <> 0",
-    "visitor_unattributed": "events <> 0",
-    "unattributed_tally": "events <> 0",
-}
 
 
 async def _create(connection: AsyncConnection[Any], state: str) -> int:

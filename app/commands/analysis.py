@@ -24,7 +24,8 @@ from app.simulate import Sent, Simulation, SimulationError
 from app.simulate import simulate as send_visitors
 from projections import generations
 from projections.catch_up import Progress
-from projections.generations import Difference, ProjectStatus
+from projections.comparison import Difference
+from projections.generations import ProjectStatus
 from stats.not_enough_data import NotEnoughData
 from stats.power import Regime, level_of_each, planned_lift, planned_size
 

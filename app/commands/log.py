@@ -34,15 +34,18 @@ def verify(settings: Settings, noted: tuple[str, ...]) -> None:
 
     async def work(connection: Connection, _url: str) -> bool:
         intact = True
-        for project in await generations.status(connection):
-            with progress(f"checking {project.name}", project.head) as advance:
-                report = await verify_chain(connection, project.project_id, advance, settings.archive_dir)
+        for found in await generations.logs(connection):
+            name = found.name or "(no project)"
+            with progress(f"checking {name}", found.head) as advance:
+                report = await verify_chain(connection, found.project_id, advance, settings.archive_dir)
             fault = report.fault
-            if fault is None and report.events < project.position:
-                fault = f"events up to {project.position} were counted, and the log ends before"
+            if fault is None and report.events < found.counted:
+                fault = f"events up to {found.counted} were counted, and the log ends before"
+            if fault is None and found.name is None:
+                fault = "the log follows from its rows, and its project is gone from the table project"
             click.echo(
-                f"{project.project_id}  {report.events} events in {report.batches} batches"
-                f"  {fault or 'intact'}  {report.digest.hex()}  {project.name}"
+                f"{found.project_id}  {report.events} events in {report.batches} batches"
+                f"  {fault or 'intact'}  {report.digest.hex()}  {name}"
             )
             intact = intact and fault is None
         for digest in noted:

@@ -135,6 +135,17 @@ left join lateral (
 ) w on true
 order by p.name, p.project_id;
 
+-- logs: every log that there are traces of, with its project's name if that stands, how far it was counted and its end
+select project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0)
+from (
+    select project_id, max(first_position + event_count - 1) as head
+    from log_batch
+    group by project_id
+) h
+full join project p using (project_id)
+full join projection_checkpoint c using (project_id)
+order by p.name, project_id;
+
 -- live_generation: which generation answers now
 select generation from projection_generation where state = 'live';
 
@@ -162,8 +173,8 @@ update projection_generation set state = 'retired' where state = 'live';
 -- make_live: a generation answers from now on
 update projection_generation set state = 'live', live_at = now() where generation = %(generation)s;
 
--- lock_checkpoints: hold the live generation still; its positions
-select project_id, position from projection_checkpoint order by project_id for update;
+-- lock_checkpoints: hold the live generation still, projects that appear only now too; readers go on
+lock table projection_checkpoint in share row exclusive mode;
 
 -- abandoned_generations: what an interrupted or finished rebuild has left
 select generation from projection_generation where state <> 'live';

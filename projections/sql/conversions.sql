@@ -670,5 +670,4 @@ select reason, sum(events)::bigint
 from unattributed_tally
 where project_id = %(project_id)s and experiment_id in (%(experiment_id)s, %(nil)s)
 group by reason
-having sum(events) <> 0
-order by reason;
+having sum(events) <> 0;

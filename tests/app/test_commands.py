@@ -272,6 +272,27 @@ def test_a_log_whose_end_was_cut_off_is_noticed(shell, database_url) -> None:
     assert f"{digest} is the digest of no batch" in shell.run("log", "verify", "--noted", digest, code=1).stdout
 
 
+def test_a_log_whose_project_was_deleted_is_still_verified(shell, database_url) -> None:
+    """It is listed with what is wrong, and so is a log of which only its tallies are left."""
+    shell.experiment()
+    shell.run("projections", "rebuild")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set session_replication_role = replica")
+        [(project_id,)] = connection.execute("delete from project returning project_id").fetchall()
+
+    told = shell.run("log", "verify", code=1).stdout
+    assert f"{project_id}  4 events in 3 batches" in told
+    assert "its project is gone" in told
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("delete from event_log")
+        connection.execute("delete from log_batch")
+    assert (
+        f"{project_id}  0 events in 0 batches  events up to 4 were counted"
+        in shell.run("log", "verify", code=1).stdout
+    )
+
+
 def test_a_rebuild_that_was_interrupted_leaves_nothing_behind(shell, database_url) -> None:
     """The next rebuild drops what one that was killed had begun."""
     shell.experiment()

@@ -126,6 +126,7 @@ async def test_what_does_not_exist_is_null_and_says_why(project: HttpProject, sn
 async def test_the_results_of_a_position_never_change(project: HttpProject) -> None:
     """What was answered live at a position or its time is answered again, to the byte, whatever came later."""
     experiment = await project.running(goals=GOALS)
+    await project.results(experiment)
     asked = [await project.ask_results(experiment)]
     path = f"/experiments/{experiment['id']}"
     for number in range(4):

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,9 +12,11 @@ from domain.events import ExperimentDetailsChanged
 from domain.experiment import Goal
 from projections import generations
 from projections.catch_up import LogGapError, catch_up, create_staging
+from projections.conversions import read_unattributed
 from projections.event_log import append
 from projections.generations import live_schema, rebuild, status, verify
 from projections.results import read_live, read_past
+from projections.steps import NIL
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
 EXPERIMENT = plan()
@@ -191,6 +194,44 @@ async def _catch_up(connection, project_id) -> None:
         progress = await catch_up(connection, project_id, schema)
         if progress.position >= progress.head:
             return
+
+
+async def test_the_order_of_reasons_follows_no_collation() -> None:
+    """The digest covers them: it must be the same where a database sorts capitals or underscores otherwise."""
+    cursor, connection = AsyncMock(), AsyncMock()
+    connection.execute.return_value = cursor
+    cursor.fetchall.return_value = [("apple", 1), ("Zebra", 1)]
+
+    assert await read_unattributed(connection, NIL, NIL) == [("Zebra", 1), ("apple", 1)]
+
+
+async def test_no_step_commits_while_a_generation_is_held_still(database_url, connection, project_id) -> None:
+    """Neither one of a project that was counted before, nor the first of one that has just appeared."""
+    new = await new_project(connection)
+    await write(connection, new, Seen("ann", 1))
+    await write(connection, project_id, Seen("ann", 1))
+    schema = await live_schema(connection)
+    waiting = (
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with (
+        await connect(database_url) as keeper,
+        await connect(database_url) as first,
+        await connect(database_url) as second,
+    ):
+        async with keeper.transaction():
+            positions = await generations._hold_still(keeper, schema)  # noqa: SLF001
+            steps = [
+                asyncio.create_task(generations.catch_up_live(first, new)),
+                asyncio.create_task(generations.catch_up_live(second, project_id)),
+            ]
+            while await (await connection.execute(waiting)).fetchone() != (2,):
+                assert not any(step.done() for step in steps)
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*steps)
+
+    assert positions == {project_id: 32}
+    assert {project.position for project in await status(connection)} == {1, 33}
 
 
 async def test_readers_and_rebuilds_never_lock_each_other_up(database_url, project_id) -> None:

@@ -14,8 +14,9 @@ from app.results import Asked, digest_of
 from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
 from projections import results, steps
-from projections.catch_up import catch_up, create_staging, replay
-from projections.generations import catch_up_live, live_schema, rebuild
+from projections.catch_up import TEMPORARY, catch_up, create_staging, replay
+from projections.comparison import compare
+from projections.generations import catch_up_live, live_schema, rebuild, verify
 from projections.results import Counted, read_live, read_past
 from projections.snapshots import derive
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
@@ -68,6 +69,9 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
             number += 1
             events_max = cuts[number % len(cuts)]
             at = (await catch_up(live, project_id, schema, limit=caught_up, events_max=events_max)).position
+    async with await connect(url) as replaying:
+        await replay(replaying, project_id, at)
+        assert await compare(replaying, project_id, schema, TEMPORARY) == []
     for position in positions:
         async with await connect(url) as replaying:
             await replay(replaying, project_id, position)
@@ -138,8 +142,19 @@ async def test_what_was_counted_before_a_draft_began_anew_is_still_shown(connect
             )
 
 
+SPOILED = (
+    ("goal_tally_past", "update {} set value_sum = value_sum + 1 where until = 3"),
+    ("visitor_outcome_past", "delete from {} where until = 4"),
+    ("variant_tally_past", "update {} set since = since - 1 where since > 1"),
+    (
+        "visitor_exposure_past",
+        "insert into {0} select (jsonb_populate_record(x, '{{\"until\": 9}}')).* from {0} x limit 1",
+    ),
+)
+
+
 async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch) -> None:
-    """What a past position shows is the same from tables that were derived anew."""
+    """What a past position shows is the same from tables that were derived anew; one that was spoiled is named."""
     monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
     project_id = await new_project(connection)
     a, b = EXPERIMENT.variants
@@ -159,6 +174,14 @@ async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypat
     await catch_up_live(connection, project_id)
 
     async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        assert await rebuild(builder, keeper) == []
+        for table, change in SPOILED:
+            done = await connection.execute(change.format(f"{await live_schema(connection)}.{table}"))
+            assert done.rowcount > 0
+            async with await connect(database_url) as replayer:
+                _, found = await verify(replayer, keeper, project_id)
+            assert [difference.table for difference in found] == [table], change
+            assert await rebuild(builder, keeper) == found
         assert await rebuild(builder, keeper) == []
 
     for position, digest in digests.items():

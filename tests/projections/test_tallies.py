@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from app.database import connect
 from domain.events import Fact
 from projections.catch_up import catch_up, create_staging, replay
-from projections.generations import compare, live_schema
+from projections.comparison import compare
+from projections.generations import live_schema
 from projections.results import read_live
 from tests.projections.compare import assert_expected
 from tests.projections.log_of_events import Seen, new_project, plan, write
