@@ -14,10 +14,15 @@ select * from unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
 on conflict do nothing
 returning event_id;
 
--- known_idempotency_keys: what is remembered under some keys
-select project_id, key_hash, event_id, body_hash
-from idempotency_key
-where (project_id, key_hash) in (select * from unnest(%s::uuid[], %s::uuid[]));
+-- known_idempotency_keys: what is remembered under some keys, each of which is looked up, for the table only grows
+select known.*
+from unnest(%s::uuid[], %s::uuid[]) wanted (project_id, key_hash)
+cross join lateral (
+    select project_id, key_hash, event_id, body_hash
+    from idempotency_key k
+    where k.project_id = wanted.project_id and k.key_hash = wanted.key_hash
+    offset 0
+) known;
 
 -- head: the newest batch of a project
 select first_position + event_count, received_at, digest
