@@ -1,16 +1,19 @@
 """Exports: events in the order of the log, results as rows, as CSV, NDJSON or Parquet."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 
-from app.results_shape import Results
+from app.log_writer import Overloaded
+from app.results_shape import ComparisonResult, Results
 from projections.archived_log import show_log
 from projections.event_log import read_head
 from projections.queries import queries
@@ -37,6 +40,7 @@ EVENT_FIELDS = (
     "eventData",
     "context",
 )
+# Limits and p-value are those of one planned look, as ever; `decided…` are those that the verdict goes by.
 RESULT_FIELDS = (
     "goal",
     "role",
@@ -57,8 +61,38 @@ RESULT_FIELDS = (
     "verdict",
     "position",
     "digest",
+    "isControl",
+    "weight",
+    "impressions",
+    "multipleExposures",
+    "method",
+    "alpha",
+    "decidedLiftLow",
+    "decidedLiftHigh",
+    "decidedPValue",
+    "reason",
 )
 _JSON_FIELDS = {"utm", "eventData", "context"}
+
+
+class EventExports:
+    """Lets few exports of events run at once in a process: each reads a whole log, as long as it is fetched."""
+
+    RUNNING_MAX = 4
+
+    def __init__(self) -> None:
+        self._running = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Raise Overloaded when too many run already."""
+        if self._running >= self.RUNNING_MAX:
+            raise Overloaded
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
 
 async def export_events(
@@ -69,17 +103,34 @@ async def export_events(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     archive: Path | None = None,
 ) -> int:
-    """Write every event of a project, in order, as of now, also those in the archive; how many there were.
-
-    Management facts carry the hash of a secret key at most, never a key.
-    """
-    head = (await read_head(connection, project_id)).next_position - 1
-    writer = _writer(form, EVENT_FIELDS, target)
-    async for rows in _pages(connection, project_id, head, archive):
-        writer.write(rows)
-        on_progress(rows[-1][0], head)
-    writer.close()
+    """Write every event of a project, in order, as of now, also those in the archive; how many there were."""
+    head = await head_of(connection, project_id)
+    async for position, part in event_parts(connection, project_id, form, head, archive):
+        target.write(part)
+        on_progress(position, head)
     return head
+
+
+async def head_of(connection: AsyncConnection[Any], project_id: UUID) -> int:
+    """The last position of a project's log; 0 when there is none."""
+    return (await read_head(connection, project_id)).next_position - 1
+
+
+async def event_parts(
+    connection: AsyncConnection[Any], project_id: UUID, form: Format, until: int, archive: Path | None = None
+) -> AsyncIterator[tuple[int, bytes]]:
+    """A file of a project's events up to a position, part by part, each with the position it has come to.
+
+    Holds one page of the log at a time, and no transaction between two. Management facts carry the hash of a
+    secret key at most, never a key.
+    """
+    parts = _Parts()
+    writer = await asyncio.to_thread(_writer, form, EVENT_FIELDS, parts)
+    async for rows in _pages(connection, project_id, until, archive):
+        await asyncio.to_thread(writer.write, rows)
+        yield rows[-1][0], parts.take()
+    writer.close()
+    yield until, parts.take()
 
 
 def export_results(results: Results, form: Format, target: BinaryIO) -> int:
@@ -110,19 +161,19 @@ async def _pages(
 
 
 def _result_rows(results: Results) -> Sequence[tuple[Any, ...]]:
-    names = {variant.variant_id: variant.name for variant in results.variants}
+    variants = {variant.variant_id: variant for variant in results.variants}
     rows = []
     for goal in results.goals:
         compared = {comparison.variant_id: comparison for comparison in goal.comparisons}
         for arm in goal.variants:
-            against = compared.get(arm.variant_id)
+            against, variant = compared.get(arm.variant_id), variants[arm.variant_id]
             rows.append(
                 (
                     goal.name,
                     goal.role,
                     goal.kind,
                     str(arm.variant_id),
-                    names[arm.variant_id],
+                    variant.name,
                     arm.visitors,
                     arm.converters,
                     arm.conversions,
@@ -137,14 +188,61 @@ def _result_rows(results: Results) -> Sequence[tuple[Any, ...]]:
                     against.verdict if against else None,
                     results.as_of.position,
                     results.digest,
+                    variant.is_control,
+                    variant.weight,
+                    variant.impressions,
+                    variant.multiple_exposures,
+                    *(_decided(against) if against else (None,) * 5),
+                    against.reason if against else arm.reason,
                 )
             )
     return rows
 
 
+def _decided(against: ComparisonResult) -> tuple[Any, ...]:
+    """The method that the verdict follows, its error, its limits of the lift and its p-value."""
+    if against.regime == "fixed":
+        lift, p_value = against.relative, against.p_value
+    else:
+        limits = against.group_sequential if against.regime == "group_sequential" else against.always_valid
+        assert limits is not None  # noqa: S101  (group sequential limits come with their regime)
+        lift, p_value = limits.relative, limits.p_value
+    return against.regime, against.alpha, lift.low, lift.high, p_value
+
+
+class _Parts(io.RawIOBase):
+    """A file that is taken away in parts while it is written."""
+
+    def __init__(self) -> None:
+        self._written: list[bytes] = []
+        self._length = 0
+
+    def writable(self) -> bool:
+        """For who writes text into it."""
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401  (whatever holds bytes)
+        """Add to the part at hand."""
+        self._written.append(bytes(data))
+        self._length += len(self._written[-1])
+        return len(self._written[-1])
+
+    def tell(self) -> int:
+        """How much was written, also what was taken away: Parquet notes where its parts begin."""
+        return self._length
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        part, self._written = b"".join(self._written), []
+        return part
+
+
+_Target = BinaryIO | _Parts
+
+
 class _CsvWriter:
-    def __init__(self, fields: Sequence[str], target: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(target, "utf-8", newline="", write_through=True)
+    def __init__(self, fields: Sequence[str], target: _Target) -> None:
+        self._text = io.TextIOWrapper(cast("BinaryIO", target), "utf-8", newline="", write_through=True)
         self._csv = csv.writer(self._text)
         self._csv.writerow(fields)
 
@@ -157,7 +255,7 @@ class _CsvWriter:
 
 
 class _NdjsonWriter:
-    def __init__(self, fields: Sequence[str], target: BinaryIO) -> None:
+    def __init__(self, fields: Sequence[str], target: _Target) -> None:
         self._fields = fields
         self._target = target
 
@@ -178,7 +276,7 @@ class _NdjsonWriter:
 
 
 class _ParquetWriter:
-    def __init__(self, fields: Sequence[str], target: BinaryIO) -> None:
+    def __init__(self, fields: Sequence[str], target: _Target) -> None:
         import pyarrow as pa  # noqa: PLC0415  (slow to import, and other formats do without)
         import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -187,7 +285,10 @@ class _ParquetWriter:
             "position": pa.int64(),
             "receivedAt": pa.timestamp("us", "UTC"),
             "occurredAt": pa.timestamp("us", "UTC"),
-            **dict.fromkeys(("visitors", "converters", "conversions"), pa.int64()),
+            **dict.fromkeys(
+                ("visitors", "converters", "conversions", "impressions", "multipleExposures"), pa.int64()
+            ),
+            "isControl": pa.bool_(),
             **dict.fromkeys(
                 (
                     "rate",
@@ -198,6 +299,11 @@ class _ParquetWriter:
                     "pValue",
                     "alwaysValidPValue",
                     "chanceToBeat",
+                    "weight",
+                    "alpha",
+                    "decidedLiftLow",
+                    "decidedLiftHigh",
+                    "decidedPValue",
                 ),
                 pa.float64(),
             ),
@@ -218,7 +324,7 @@ class _ParquetWriter:
 _Writer = _CsvWriter | _NdjsonWriter | _ParquetWriter
 
 
-def _writer(form: Format, fields: Sequence[str], target: BinaryIO) -> _Writer:
+def _writer(form: Format, fields: Sequence[str], target: _Target) -> _Writer:
     writers: dict[Format, type[_Writer]] = {
         "csv": _CsvWriter,
         "ndjson": _NdjsonWriter,

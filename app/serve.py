@@ -112,6 +112,8 @@ def run_process(
     )
     if on_ready is not None:
         server.on_started = lambda: on_ready(address_of(listener))
+    # Streams of open pages have no end of their own, and requests are waited for.
+    server.on_end = lambda: _close_streams(app)
     server.run(sockets=[listener])
     if not server.started:
         raise click.ClickException("the server could not start")
@@ -145,12 +147,17 @@ def end_with_parent(descriptor: int) -> None:
     threading.Thread(target=wait, daemon=True, name="parent watch").start()
 
 
+async def _close_streams(app: Litestar) -> None:
+    await app.state.services.live.close()
+
+
 def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):
     on_started: Callable[[], None] | None = None
+    on_end: Callable[[], Awaitable[None]] | None = None
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_BETWEEN_CHECKS == 0:
@@ -159,6 +166,11 @@ class _Server(uvicorn.Server):
                 if isinstance(connection, BoundedProtocol):
                     connection.check(now)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.on_end is not None:
+            await self.on_end()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -15,8 +15,10 @@ from app.attempts import Attempts
 from app.database import connect_to_write, open_pool
 from app.event_rows import Horizon
 from app.experiments import ActiveExperiments
+from app.export import EventExports
 from app.find_results import Replays
 from app.json_body import Inflated
+from app.live import Live
 from app.log_writer import LogWriter, Overloaded
 from app.planning import KnownTraffic
 from app.projects import ProjectCache
@@ -40,8 +42,10 @@ class Services(msgspec.Struct, frozen=True):
     projects: ProjectCache
     active: ActiveExperiments
     replays: Replays
+    event_exports: EventExports
     recent: RecentResults
     traffic: KnownTraffic
+    live: Live
     told: ToldCounts
     country_header: bytes | None
     attempts: Attempts
@@ -71,7 +75,7 @@ async def open_services(
     await writer.start()
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
     upkeep = asyncio.create_task(keep_partitions(database_url, settings), name="upkeep")
-    told = ToldCounts()
+    told, live = ToldCounts(), Live(pool)
     telling = asyncio.create_task(told.keep(pool), name="told counts")
     try:
         yield Services(
@@ -87,8 +91,10 @@ async def open_services(
             projects=ProjectCache(),
             active=ActiveExperiments(),
             replays=Replays(),
+            event_exports=EventExports(),
             recent=RecentResults(),
             traffic=KnownTraffic(),
+            live=live,
             told=told,
             country_header=settings.country_header.lower().encode() if settings.country_header else None,
             attempts=Attempts(),
@@ -96,6 +102,7 @@ async def open_services(
         )
     finally:
         upkeep.cancel()
+        await live.close()
         await writer.stop()
         told.stop()
         worker.stop()

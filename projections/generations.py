@@ -58,6 +58,14 @@ class Log(NamedTuple):
     head: int
 
 
+class Standing(NamedTuple):
+    """How far a project is counted, and where its log ends."""
+
+    project_id: UUID
+    position: int
+    head: int
+
+
 def schema_of(generation: int) -> str:
     """The schema that holds a generation's tables."""
     return f"projection_{generation}"
@@ -117,6 +125,16 @@ async def logs(connection: AsyncConnection[Any]) -> list[Log]:
     async def read() -> list[Log]:
         cursor = await connection.execute(queries("catch_up")["logs"])
         return [Log(*row) for row in await cursor.fetchall()]
+
+    return await read_from_live(connection, read)
+
+
+async def standings(connection: AsyncConnection[Any], project_ids: list[UUID]) -> list[Standing]:
+    """How far some projects are counted in the live generation."""
+
+    async def read() -> list[Standing]:
+        cursor = await connection.execute(queries("catch_up")["standings"], {"project_ids": project_ids})
+        return [Standing(*row) for row in await cursor.fetchall()]
 
     return await read_from_live(connection, read)
 

@@ -30,6 +30,13 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def lag_words(events: int) -> str:
+    """How many of the newest events are not counted yet."""
+    if events <= 0:
+        return "Everything that has arrived is counted."
+    return f"{count(events)} of the newest events {'is' if events == 1 else 'are'} not counted yet."
+
+
 def percent(fraction: float | None, *, decimals: int = 2) -> str | None:
     """A fraction as percent."""
     return None if fraction is None else f"{_fixed(fraction * 100, decimals)}{SPACE}%"
@@ -122,6 +129,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         count,
+        lag_words,
         percent,
         lift,
         amount,

@@ -114,6 +114,18 @@ cross join lateral (
 ) h
 where h.head > coalesce(c.position, 0);
 
+-- standings: how far some projects are counted, and where their logs end
+select c.project_id, c.position, h.head
+from projection_checkpoint c
+cross join lateral (
+    select first_position + event_count - 1 as head
+    from log_batch b
+    where b.project_id = c.project_id
+    order by first_position desc
+    limit 1
+) h
+where c.project_id = any(%(project_ids)s);
+
 -- status: every project's checkpoint, the end of its log, and since when the next event waits
 select p.project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0), w.received_at
 from project p

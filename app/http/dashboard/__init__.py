@@ -18,6 +18,8 @@ from app.http.dashboard.experiment_form import (
 )
 from app.http.dashboard.experiment_list import experiments_page
 from app.http.dashboard.experiment_steps import step_experiment, stop_page
+from app.http.dashboard.exports import export_of_events, export_of_results
+from app.http.dashboard.live import live_results
 from app.http.dashboard.pages import HOME, as_page
 from app.http.dashboard.power import power_page
 from app.http.dashboard.projects import projects_page
@@ -55,6 +57,9 @@ _pages = Router(
         experiments_page,
         experiment_page,
         why_page,
+        live_results,
+        export_of_results,
+        export_of_events,
         new_experiment_page,
         save_new_experiment,
         preview_of_form,
@@ -70,7 +75,16 @@ _pages = Router(
 )
 dashboard_router = Router(
     HOME,
-    route_handlers=[login_page, log_in, nothing_to_see, asset_file, people.shared_page, _pages],
+    route_handlers=[
+        login_page,
+        log_in,
+        nothing_to_see,
+        asset_file,
+        people.shared_page,
+        people.shared_export,
+        people.shared_live,
+        _pages,
+    ],
     before_request=admit_anybody,
     exception_handlers={
         Problem: as_page(problems.answer_problem),

@@ -5,9 +5,12 @@ from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.params import FromPath
+from litestar.response import ServerSentEvent
 
 from app.http.dashboard.access import Login, Role, require_role
 from app.http.dashboard.experiment import results_page
+from app.http.dashboard.exports import results_file
+from app.http.dashboard.live import live_stream
 from app.http.dashboard.pages import SHARED, AnyRequest, form_of, own_origin, services_of
 from app.http.dashboard.settings import PROJECT, parse_project, show_settings, to_settings
 from app.problems import Problem
@@ -137,9 +140,35 @@ async def no_link(request: AnyRequest, project_id: FromPath[str], link_id: FromP
 @get("/shared/{token:str}", include_in_schema=False)
 async def shared_page(request: AnyRequest, token: FromPath[str]) -> Response[bytes]:
     """The results of the one experiment that a link shares, for whoever has it."""
-    async with services_of(request).pool.connection() as connection:
-        project_id, experiment_id = await find_shared(connection, token)
+    project_id, experiment_id = await _shared(request, token)
     return await results_page(request, project_id, experiment_id, here=f"{SHARED}/{token}")
+
+
+@get("/shared/{token:str}/export", include_in_schema=False)
+async def shared_export(request: AnyRequest, token: FromPath[str]) -> Response[bytes]:
+    """The same results as a file."""
+    project_id, experiment_id = await _shared(request, token)
+    return await results_file(request, project_id, experiment_id)
+
+
+@get("/shared/{token:str}/live", include_in_schema=False)
+async def shared_live(request: AnyRequest, token: FromPath[str]) -> ServerSentEvent:
+    """What `live_stream` sends, until the link is revoked."""
+
+    async def may_go_on() -> bool:
+        try:
+            await _shared(request, token)
+        except Problem:
+            return False
+        return True
+
+    project_id, _ = await _shared(request, token)
+    return await live_stream(request, project_id, may_go_on)
+
+
+async def _shared(request: AnyRequest, token: str) -> tuple[UUID, UUID]:
+    async with services_of(request).pool.connection() as connection:
+        return await find_shared(connection, token)
 
 
 def _refuse_to_take_over(login: Login, name: str, project_ids: list[UUID]) -> None:

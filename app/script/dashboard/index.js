@@ -1,9 +1,10 @@
-// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), copy buttons, sliders,
-// the preview of an experiment.
+// What the dashboard's pages add where there is JavaScript: parts that renew themselves (htmx), results that follow
+// the log, copy buttons, sliders, the preview of an experiment.
 import htmx from "htmx.org";
 
 import { copyButtons } from "./copy.js";
 import { sendOnce } from "./forms.js";
+import { keepLive } from "./live.js";
 import { lookAtPages } from "./look.js";
 import { timeSliders } from "./slider.js";
 
@@ -17,3 +18,4 @@ copyButtons(document);
 sendOnce(document);
 timeSliders(document);
 lookAtPages(document);
+keepLive(document, htmx);

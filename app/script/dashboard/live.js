@@ -1,0 +1,115 @@
+// Results that renew themselves: `<… data-live="stream" data-view="address of this view" data-position="n">` on a page.
+//
+// The server says when there is more to see (app/http/dashboard/live.py); the page is fetched again, and only what
+// differs is changed: focus, selection, open details and what was typed stay. A tab in the background has no stream.
+import { Idiomorph } from "idiomorph/dist/idiomorph.esm.js";
+
+const PAUSE_MS = 1000;
+// A page that takes long is asked for less often.
+const PAUSE_SHARE = 9;
+const AGAIN_MS = 10_000;
+const AGAIN_MS_MAX = 300_000;
+
+const isTouched = (form) => form.contains(form.ownerDocument.activeElement) || [...form.elements].some((field) =>
+  field.options
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected)
+    : "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue);
+
+const stays = (old) => {
+  if (old.nodeType === Node.TEXT_NODE) {
+    const selection = getSelection();
+    return !selection.isCollapsed && selection.containsNode(old, true);
+  }
+  return old.tagName === "FORM" && isTouched(old);
+};
+
+// What the browser or this script has changed of itself.
+const isOurs = (name, node) =>
+  (name === "open" && node.tagName === "DETAILS") || (name === "hidden" && "copy" in node.dataset);
+
+const MORPH = {
+  morphStyle: "innerHTML",
+  callbacks: {
+    beforeNodeMorphed: (old) => !stays(old),
+    beforeAttributeUpdated: (name, node) => !isOurs(name, node),
+  },
+};
+
+export const keepLive = (document, htmx) => {
+  let stream = null;
+  let place = null;
+  let again = 0;
+  let wait = AGAIN_MS;
+  let isOver = false;
+  let isFetching = false;
+  let isBehind = false;
+
+  const shown = () => document.querySelector("[data-live]");
+
+  const close = () => {
+    clearTimeout(again);
+    stream?.close();
+    stream = null;
+  };
+
+  const say = (words) => {
+    const lag = document.getElementById("lag");
+    if (lag && lag.textContent !== words) lag.textContent = words;
+  };
+
+  const renew = async () => {
+    if (isFetching) {
+      isBehind = true;
+      return;
+    }
+    isFetching = true;
+    isBehind = false;
+    const began = performance.now();
+    try {
+      const { live, view } = shown().dataset;
+      const answer = await fetch(view);
+      if (!answer.ok) throw new Error(answer.status);
+      const text = await answer.text();
+      // Somebody may have gone to a past moment, or logged out, meanwhile.
+      if (!answer.redirected && shown()?.dataset.live === live && shown().dataset.view === view) {
+        const main = new DOMParser().parseFromString(text, "text/html").getElementById("main");
+        Idiomorph.morph(document.getElementById("main"), main.innerHTML, MORPH);
+        htmx.process(document.getElementById("main"));
+      }
+    } catch (error) {
+      isBehind = true;
+    }
+    const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
+    setTimeout(() => {
+      isFetching = false;
+      if (isBehind && stream) renew();
+    }, pause);
+  };
+
+  const open = () => {
+    close();
+    place = shown();
+    if (!place || document.hidden || isOver) return;
+    const opened = new EventSource(`${place.dataset.live}?after=${place.dataset.position}`);
+    stream = opened;
+    opened.addEventListener("moved", () => renew());
+    opened.addEventListener("lag", ({ data }) => say(data));
+    opened.addEventListener("open", () => { wait = AGAIN_MS; });
+    opened.addEventListener("over", () => {
+      isOver = true;
+      close();
+      say("These numbers stand still: log in again to see newer ones.");
+    });
+    opened.addEventListener("error", () => {
+      // A stream that was refused is not tried again by the browser itself.
+      if (opened !== stream || opened.readyState !== EventSource.CLOSED) return;
+      again = setTimeout(open, wait);
+      wait = Math.min(2 * wait, AGAIN_MS_MAX);
+    });
+  };
+
+  document.addEventListener("visibilitychange", open);
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  document.addEventListener("htmx:afterSettle", () => { if (shown() !== place) open(); });
+};

@@ -1,0 +1,58 @@
+"""A page of results that follows the log while somebody reads it."""
+
+import httpx
+import pytest
+
+from tests.app.http_project import API, conversion, impression
+from tests.browser.test_dashboard import TOKEN, server, sold  # noqa: F401
+
+pytestmark = pytest.mark.browser
+
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def test_numbers_renew_themselves_and_leave_the_reader_alone(server, sold, page) -> None:  # noqa: F811
+    """What is counted meanwhile appears; focus, selection, what is open or typed stay, and nothing moves."""
+    page.add_init_script(SHIFTS)
+    page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    visitors = page.locator(".traffic tbody tr").first.locator("td[data-label=Visitors] .explained")
+    impressions = page.locator(".traffic tbody tr").first.locator("td[data-label=Impressions] .explained")
+    page.get_by_text("The same as numbers").click()
+    page.get_by_label("A time or a position").fill("12")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
+    impressions.focus()
+    page.evaluate("window.marked = document.activeElement; document.querySelector('.sentence').marked = true")
+    page.wait_for_timeout(600)
+
+    # The server says how many events of the project the page does not show yet; whatever process counted them.
+    seen = [impression(sold, 0, f"late-{number}") for number in range(5)] + [conversion("late-1")]
+    project_id = project_of(server, sold)
+    answer = httpx.post(f"{server.url}{API}/track", json={"projectId": project_id, "events": seen})
+    assert answer.json()["accepted"] == len(seen)
+    page.wait_for_function(
+        "() => document.querySelector('.traffic [aria-describedby=why-t1v]').firstChild.data === '105'"
+    )
+    assert visitors.evaluate("(node) => node.firstChild.data") == "105"
+    assert page.evaluate("document.activeElement === window.marked && document.activeElement.isConnected")
+    assert page.evaluate("document.querySelector('.sentence').marked")
+    assert page.evaluate("getSelection().toString()") == sold["name"]
+    assert page.locator("details[open]").count() == 1
+    assert page.get_by_label("A time or a position").input_value() == "12"
+    assert page.locator("#lag").inner_text() == "Everything that has arrived is counted."
+    assert page.evaluate("window.shifted") < 0.01
+    assert [place.get_attribute("class") for place in page.locator("[aria-live]").all()] == ["sentence"]
+
+
+def project_of(server, experiment) -> str:  # noqa: F811
+    """The public key of the experiment's project."""
+    with httpx.Client(base_url=server.url) as client:
+        client.post("/dashboard/login", data={"token": TOKEN})
+        page = client.get(f"/dashboard/experiments/{experiment['id']}").text
+    return page.partition("/dashboard/projects/")[2][:36]
