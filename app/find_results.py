@@ -118,26 +118,30 @@ async def find_counted(
     the directory of what was archived.
     """
     moment = None if as_of is None else await _settled(as_of)
+    position, lag, time = None, Lag(0, 0.0), None
     async with open_connection() as connection:
-        if moment is None:
+        if moment is not None:
+            position = await _position(connection, project_id, moment)
+        else:
             hint({project_id})
-            await _await_projections(connection, project_id)
-        position = None if moment is None else await _position(connection, project_id, moment)
+            head = (await read_head(connection, project_id)).next_position - 1
         counted = await read_live(connection, project_id, experiment_id, choose)
-        lag = Lag(0, 0.0)
-        if position is None:
+        if moment is None and (counted is None or counted.position < head):
+            await _await_projections(connection, project_id, head)
+            counted = await read_live(connection, project_id, experiment_id, choose)
             lag = await _lag(connection, project_id, counted.position if counted else 0)
         if counted is None and moment is None:
             await _refuse_not_counted(connection, project_id, experiment_id)
+        if counted is not None:
+            time = await received_at(connection, project_id, counted.position)
     if position is not None and (counted is None or counted.position != position):
         async with replays.turn(), await connect(database_url) as replaying:
             counted = await read_past(replaying, project_id, experiment_id, position, archive, choose)
+            time = await received_at(replaying, project_id, position)
     if counted is None:
         raise refusals.ExperimentNotFound
     if asked.goal is not None and all(known.name != asked.goal for known in counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
-    async with open_connection() as connection:
-        time = await received_at(connection, project_id, counted.position)
     return Found(counted, time, lag, asked)
 
 
@@ -176,8 +180,7 @@ async def _refuse_not_counted(connection: Connection, project_id: UUID, experime
         )
 
 
-async def _await_projections(connection: Connection, project_id: UUID) -> None:
-    head = (await read_head(connection, project_id)).next_position - 1
+async def _await_projections(connection: Connection, project_id: UUID, head: int) -> None:
     deadline = asyncio.get_running_loop().time() + FRESHNESS_WAIT_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         behind = head - await live_position(connection, project_id)

@@ -49,7 +49,7 @@ async def measure(url: str, events: int, log_events: int, processes: int) -> lis
         figures += await _http(url, servers, events, copy_rate)
     figures += await _disk(url)
     if log_events:
-        figures += await measure_projecting(url, log_events)
+        figures += await measure_projecting(url, log_events, copy_rate)
     return figures
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import NIL, Step, run_queries, step_parameters
+from projections.steps import Step, run_queries, step_parameters
 
 TABLES = (
     "goal_event",
@@ -135,13 +135,6 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
     await run_queries(connection, "conversions", names, parameters)
 
 
-async def read_outcomes(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> list[Outcomes]:
-    """Tallies of an experiment by goal, variant and epoch."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
-    cursor = await connection.execute(queries("conversions")["goals"], parameters)
-    return [Outcomes(*row) for row in await cursor.fetchall()]
-
-
 async def read_outcomes_by_day(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, goal: str
 ) -> list[DayOutcomes]:
@@ -151,10 +144,6 @@ async def read_outcomes_by_day(
     return [DayOutcomes(Outcomes(*row), day) for *row, day in await cursor.fetchall()]
 
 
-async def read_unattributed(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> list[tuple[str, int]]:
+def in_order(unattributed: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Events that count for no variant, by reason; in an order that no database's collation changes."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id, "nil": NIL}
-    cursor = await connection.execute(queries("conversions")["unattributed"], parameters)
-    return sorted((reason, events) for reason, events in await cursor.fetchall())
+    return sorted(unattributed)

@@ -23,7 +23,7 @@ TABLES = ("experiment_plan", "experiment_fact", "plan_variant", "plan_goal", "pl
 PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
 
-_decode_experiment = msgspec.json.Decoder(Experiment).decode
+decode_plan = msgspec.json.Decoder(Experiment).decode
 
 
 class PlacedFact(NamedTuple):
@@ -68,7 +68,7 @@ async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experime
     """The experiment as it stands at the checkpoint; None when the project has no such one."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     row = await (await connection.execute(queries("experiments")["plan"], parameters)).fetchone()
-    return _decode_experiment(row[0]) if row else None
+    return decode_plan(row[0]) if row else None
 
 
 async def read_facts(

@@ -67,13 +67,6 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
     await run_queries(connection, "exposures", names, parameters)
 
 
-async def read_visitors(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> list[Visitors]:
-    """Visitors of an experiment by variant and epoch."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
-    cursor = await connection.execute(queries("exposures")["visitors"], parameters)
-    return [Visitors(*row) for row in await cursor.fetchall()]
-
-
 async def read_visitors_by_day(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
 ) -> list[DayVisitors]:
@@ -81,12 +74,3 @@ async def read_visitors_by_day(
     parameters = {"project_id": project_id, "experiment_id": experiment_id}
     cursor = await connection.execute(queries("exposures")["visitors_by_day"], parameters)
     return [DayVisitors(*row) for row in await cursor.fetchall()]
-
-
-async def read_impressions(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> dict[UUID, int]:
-    """Impressions of an experiment by variant."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
-    cursor = await connection.execute(queries("exposures")["impressions"], parameters)
-    return dict(await cursor.fetchall())

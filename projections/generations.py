@@ -100,11 +100,12 @@ async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Aw
     while True:
         tries_left -= 1
         try:
-            async with connection.transaction():
+            async with connection.transaction(), connection.pipeline():
                 await connection.execute("set transaction isolation level repeatable read")
-                await use_schema(connection, await live_schema(connection))
+                await connection.execute(queries("catch_up")["show_live"])
                 return await read()
         except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+            await live_schema(connection)  # says so when there is none
             if not tries_left:
                 raise
 

@@ -9,18 +9,21 @@ from psycopg import AsyncConnection
 
 from domain.experiment import Experiment, Goal
 from projections.catch_up import checkpoint
-from projections.conversions import (
-    DayOutcomes,
-    Outcomes,
-    read_outcomes,
-    read_outcomes_by_day,
-    read_unattributed,
-)
-from projections.experiments import PlacedFact, read_facts, read_plan
-from projections.exposures import DayVisitors, Visitors, read_impressions, read_visitors, read_visitors_by_day
+from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
+from projections.experiments import PlacedFact, decode_plan, read_facts
+from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
 from projections.generations import read_from_live
 from projections.snapshots import derive
+from projections.steps import NIL, ask
 
+_ASKED = (
+    ("experiments", "plan"),
+    ("catch_up", "checkpoint"),
+    ("exposures", "visitors"),
+    ("exposures", "impressions"),
+    ("conversions", "goals"),
+    ("conversions", "unattributed"),
+)
 # Picks a goal of a plan; None for none.
 ChooseGoal = Callable[[Experiment], Goal | None]
 
@@ -83,21 +86,23 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 async def _read(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
 ) -> Counted | None:
-    plan = await read_plan(connection, project_id, experiment_id)
-    if plan is None:
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "nil": NIL}
+    plans, positions, visitors, impressions, outcomes, unattributed = await ask(connection, _ASKED, parameters)
+    if not plans:
         return None
+    plan = decode_plan(plans[0][0])
     goal = choose(plan) if choose else None
     by_day = None
     if goal is not None:
-        visitors = await read_visitors_by_day(connection, project_id, experiment_id)
-        outcomes = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
-        by_day = ByDay(goal, visitors, outcomes)
+        visitors_by_day = await read_visitors_by_day(connection, project_id, experiment_id)
+        outcomes_by_day = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
+        by_day = ByDay(goal, visitors_by_day, outcomes_by_day)
     return Counted(
-        position=await checkpoint(connection, project_id),
+        position=positions[0][0],
         plan=plan,
-        visitors=await read_visitors(connection, project_id, experiment_id),
-        impressions=await read_impressions(connection, project_id, experiment_id),
-        outcomes=await read_outcomes(connection, project_id, experiment_id),
-        unattributed=await read_unattributed(connection, project_id, experiment_id),
+        visitors=[Visitors(*row) for row in visitors],
+        impressions=dict(impressions),
+        outcomes=[Outcomes(*row) for row in outcomes],
+        unattributed=in_order(unattributed),
         by_day=by_day,
     )

@@ -38,9 +38,19 @@ class Step(NamedTuple):
 async def run_queries(
     connection: AsyncConnection[Any], file: str, names: tuple[str, ...], parameters: dict[str, Any]
 ) -> None:
-    """Run named statements one after another."""
-    for name in names:
-        await connection.execute(queries(file)[name], parameters)
+    """Run named statements one after another, in one round trip."""
+    async with connection.pipeline():
+        for name in names:
+            await connection.execute(queries(file)[name], parameters)
+
+
+async def ask(
+    connection: AsyncConnection[Any], asked: tuple[tuple[str, str], ...], parameters: dict[str, Any]
+) -> list[list[Any]]:
+    """The rows of named statements, each a file and a name in it, in one round trip."""
+    async with connection.pipeline():
+        cursors = [await connection.execute(queries(file)[name], parameters) for file, name in asked]
+        return [await cursor.fetchall() for cursor in cursors]
 
 
 def step_parameters(step: Step) -> dict[str, Any]:

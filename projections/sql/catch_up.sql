@@ -161,6 +161,10 @@ order by p.name, project_id;
 -- live_generation: which generation answers now
 select generation from projection_generation where state = 'live';
 
+-- show_live: let unqualified names mean the live generation's tables until the transaction ends
+select set_config('search_path', 'projection_' || generation || ', public', true)
+from projection_generation where state = 'live';
+
 -- live_layout: which tables the live generation has
 select layout from projection_generation where state = 'live';
 

@@ -141,6 +141,7 @@ merged as (
         where x.project_id = %(project_id)s and x.visitor_id = s.visitor_id and x.experiment_id = s.experiment_id
         offset 0
     ) known on true
+    offset 0
 )
 select visitor_id, experiment_id,
        case when is_first then variant_id else old_variant_id end,
