@@ -1,4 +1,4 @@
-"""Compressed answers: which coding a client takes, and bodies compressed once as tightly as can be."""
+"""Compressed answers: which coding a client takes; bodies compressed once as tightly as can be, or quickly."""
 
 import functools
 import gzip
@@ -25,6 +25,13 @@ def compressed(body: bytes, coding: Coding) -> bytes:
     if coding == "br":
         return bytes(brotli.compress(body, mode=brotli.MODE_TEXT, quality=11))
     return gzip.compress(body, compresslevel=9, mtime=0)
+
+
+def quickly_compressed(body: bytes, coding: Coding) -> bytes:
+    """The body in a coding, in about a millisecond for 100 KB: for what is made for one answer."""
+    if coding == "br":
+        return bytes(brotli.compress(body, mode=brotli.MODE_TEXT, quality=4))
+    return gzip.compress(body, compresslevel=5, mtime=0)
 
 
 def _weighted(part: str) -> tuple[str, float]:

@@ -27,6 +27,8 @@ ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/account", None, ANYBODY),
     ("/experiments/{experiment}", None, SEES),
     ("/experiments/{experiment}/why", None, SEES),
+    ("/experiments/{experiment}/export", None, SEES),
+    ("/projects/{project}/events", None, EDITS),
     ("/experiments/{experiment}/edit", None, EDITS),
     ("/experiments/{experiment}/edit", {}, EDITS),
     ("/experiments/{experiment}/stop", None, EDITS),
@@ -49,9 +51,11 @@ ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/projects/{project}/users/{user}/password", {}, MANAGES),
     ("/projects/{project}/share-links", {"experiment": "{experiment}", "link_id": "{new_id}"}, MANAGES),
     ("/shared/{token}", None, PUBLIC),
+    ("/shared/{token}/export", None, PUBLIC),
 ]
-# Their own tests hold these: they need nobody, end a session, or need what the ones above have made.
+# Their own tests hold these: they need nobody, end a session, never end, or need what the ones above have made.
 ELSEWHERE = {
+    "/experiments/{experiment}/live", "/shared/{token}/live",
     "/login", "/logout", "/style.css", "/dashboard.js", "/account POST",
     "/projects/{project}/users/{user}/remove", "/projects/{project}/share-links/{link}/revoke",
     "/projects/{project}/secret-keys GET", "/projects/{project}/origins GET",

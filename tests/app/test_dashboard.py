@@ -406,6 +406,19 @@ async def test_pages_hold_to_a_strict_policy(visitor: httpx.AsyncClient, project
         )
 
 
+async def test_pages_are_compressed_and_tell_no_secret_by_their_length(visitor: httpx.AsyncClient) -> None:
+    """As the browser likes it, or not at all; the token of forms is another text each time."""
+    texts = set()
+    for accepted, coding in (("br", "br"), ("gzip", "gzip"), ("identity", None), ("br;q=0, gzip", "gzip")):
+        page = await visitor.get("/dashboard/account", headers={"Accept-Encoding": accepted})
+        assert (page.headers.get("content-encoding"), page.headers["vary"]) == (coding, "Accept-Encoding")
+        texts |= set(re.findall(r'name="csrf" value="([^"]+)"', page.text))
+    assert len(texts) >= 4
+    for wrong in ("", "ab", "xy", min(texts)[:-2] + "00", min(texts)[::2]):
+        assert (await visitor.post("/dashboard/logout", data={"csrf": wrong})).status_code == 403
+    assert (await visitor.post("/dashboard/logout", data={"csrf": max(texts)})).status_code == 303
+
+
 @pytest.mark.parametrize(
     ("element", "kind", "bytes_max"),
     [

@@ -119,6 +119,7 @@ _MONTH = re.compile(r"_\d{4}_\d{2}$")
         ("catch_up", "count"),
         ("catch_up", "lagging"),
         ("catch_up", "status"),
+        ("catch_up", "standings"),
         ("event_log", "batches_after"),
         ("projects", "arrived"),
         ("exposures", "visitors"),

@@ -11,7 +11,7 @@ from litestar.response import Redirect
 from app.find_results import owner_of
 from app.http.auth import find_login
 from app.http.backend import parse_experiment_id
-from app.http.dashboard.pages import ACCOUNT, HOME, LOGIN, LOGOUT, AnyRequest, own_path, services_of
+from app.http.dashboard.pages import ACCOUNT, HOME, LOGIN, LOGOUT, AnyRequest, own_path, services_of, unmasked
 from app.logins import Login
 from app.problems import Problem
 from domain import refusals
@@ -103,7 +103,7 @@ async def check_csrf(request: AnyRequest) -> None:
     if given is None and request.headers.get("content-type", "").startswith(_FORMS):
         given = (await request.form()).get(CSRF_FIELD)
     expected = login_of(request).csrf
-    if not (isinstance(given, str) and hmac.compare_digest(given.encode(), expected.encode())):
+    if not (isinstance(given, str) and hmac.compare_digest(unmasked(given), expected)):
         raise Problem(403, "form_expired", "this form is not of your present login: load its page again")
 
 

@@ -1,12 +1,14 @@
 """What every page of the dashboard is made of: where it lies, its headers, its errors."""
 
 import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 
+from app.compression import chosen_coding, quickly_compressed
 from app.http.auth import came_by_tls
 from app.problems import ProblemBody
 from app.services import Services
@@ -35,12 +37,36 @@ AnyRequest = Request[Any, Any, Any]
 
 def page(request: AnyRequest, name: str, /, status: int = 200, **context: object) -> Response[bytes]:
     """A template as an answer that no cache keeps; it gets `login` and `csrf` of who asks by itself."""
-    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if request.url.path.startswith(SHARED):  # its address is the secret
         headers["Referrer-Policy"] = "no-referrer"
     login = request.state.get("login")
-    body = render(name, login=login, csrf=login.csrf if login else "", **context)
+    body = render(name, login=login, csrf=masked(login.csrf) if login else "", **context)
+    coding = chosen_coding(request.headers.get("accept-encoding", ""))
+    if coding is not None:
+        body, headers["Content-Encoding"] = quickly_compressed(body, coding), coding
     return Response(body, status_code=status, media_type="text/html", headers=headers)
+
+
+def masked(token: str) -> str:
+    """A hexadecimal token in another form each time.
+
+    What is compressed together with something that others choose can be guessed by its length, if it is
+    always the same (the BREACH attack).
+    """
+    known = bytes.fromhex(token)
+    mask = secrets.token_bytes(len(known))
+    return (mask + bytes(a ^ b for a, b in zip(mask, known, strict=True))).hex()
+
+
+def unmasked(text: str) -> str:
+    """The token in what `masked` gave; nothing for what it never gave."""
+    try:
+        both = bytes.fromhex(text)
+        mask, rest = both[: len(both) // 2], both[len(both) // 2 :]
+        return bytes(a ^ b for a, b in zip(mask, rest, strict=True)).hex()
+    except ValueError:
+        return ""
 
 
 def as_page(answer: Callable[..., Response[bytes]]) -> Callable[..., Response[bytes]]:
