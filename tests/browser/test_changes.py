@@ -174,3 +174,22 @@ def test_the_control_shows_the_original(site, page):
     page.goto("/")
     assert page.inner_text("h1") == "Original"
     assert site.wait_for("experiment_impression")[0]["eventData"]["variantId"] == "control"
+
+
+def test_a_page_that_allows_no_trusted_types_hears_of_no_violation(site, page):
+    """The script makes a policy of its own only where it needs one."""
+    watch = """<script>window.violations = [];
+      document.addEventListener("securitypolicyviolation", ({ violatedDirective }) => {
+        violations.push(violatedDirective);
+      });
+    </script>"""
+    site.pages["/"] = page_html(ELEMENTS, f"{watch}<script src='/script.js'></script>")
+    site.page_headers = {
+        "Content-Security-Policy": "script-src 'self' 'unsafe-inline'; style-src 'self'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    }
+    site.experiments = [everybody_sees(*FIVE)]
+    page.goto("/")
+    assert page.evaluate(STATE) == CHANGED
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.violations") == []

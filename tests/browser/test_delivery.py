@@ -186,3 +186,34 @@ def test_two_tabs_do_not_lose_each_other_s_events(site, page):
     site.wait_for("from_first", 5)
     site.wait_for("from_second", 5)
     assert (len(site.stored("from_first")), len(site.stored("from_second"))) == (5, 5)
+
+
+def test_a_burst_loses_nothing_where_the_server_answers(site, page):
+    """More than the outbox holds, in one task: full bodies go at once."""
+    page.goto("/")
+    page.evaluate("""() => {
+      for (let number = 0; number < 700; number++) grademypage.track("small");
+      const text = "x".repeat(3e4);
+      for (let number = 0; number < 5; number++) grademypage.track("large", { eventData: { text } });
+    }""")
+    site.wait_for("small", 700)
+    site.wait_for("large", 5)
+    assert len(site.requests) < 40
+
+
+def test_a_full_storage_keeps_what_earlier_pages_left(site, page):
+    """There is no room for two copies, so the first one stays until it has arrived."""
+    site.answer = refuse(503, Retry_After="60")
+    page.goto("/blank")
+    page.evaluate(
+        """(projectId) => {
+          const event = (number) => JSON.stringify({ eventType: "left", number, text: "x".repeat(500) });
+          localStorage[`gmp_out:${projectId}:earlier`] = [...Array(100).keys()].map(event).join("\\n");
+          for (let size = 1 << 22; size >= 1; size /= 2) {
+            try { localStorage.full = (localStorage.full ?? "") + "x".repeat(size) } catch {}
+          }
+        }""",
+        site.project_id,
+    )
+    page.goto("/")
+    assert page.evaluate(OUTBOX).count("left") == 100

@@ -65,3 +65,34 @@ def test_the_async_snippet_takes_calls_at_once(site, page):
     page.evaluate("() => { grademypage.trackConversion('quick'); grademypage.track('click', { eventName: 'x' }) }")
     assert site.wait_for("conversion")[0]["eventName"] == "quick"
     assert site.wait_for("click")[0]["eventName"] == "x"
+
+
+def test_a_page_may_keep_what_the_snippet_gave_it(site, page):
+    """Calls through a variable of the page arrive, before the script has come and after."""
+    keep = "<script>window.mine = window.grademypage</script>"
+    site.pages["/"] = page_html("<h1>Original</h1>", render_async_snippet(PROJECT_ID, "", []) + keep)
+    page.goto("/")
+    page.wait_for_function("window.grademypage.ready")
+    page.evaluate("() => { mine.trackConversion('kept'); mine.q.push(['track', 'queued']) }")
+    assert site.wait_for("conversion")[0]["eventName"] == "kept"
+    site.wait_for("queued")
+
+
+@pytest.mark.parametrize("policy", ["", "; trusted-types gmp-async"])
+def test_the_async_snippet_loads_the_script_under_trusted_types(site, page, policy):
+    """An address of a script is among what they hold back."""
+    site.page_headers = {"Content-Security-Policy": f"require-trusted-types-for 'script'{policy}"}
+    site.experiments = [CHANGED]
+    site.pages["/"] = page_html("<h1>Original</h1>", render_async_snippet(PROJECT_ID, "", site.experiments))
+    page.goto("/")
+    page.wait_for_selector("h1:text-is('Changed')")
+
+
+def test_where_trusted_types_are_forbidden_the_async_snippet_does_nothing(site, page):
+    """No error reaches the page, and nothing waits hidden for a script that cannot come."""
+    site.page_headers = {"Content-Security-Policy": "require-trusted-types-for 'script'; trusted-types 'none'"}
+    site.experiments = [CHANGED]
+    site.pages["/"] = page_html("<h1>Original</h1>", render_async_snippet(PROJECT_ID, "", site.experiments))
+    page.goto("/")
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).opacity") == "1"
+    assert site.asked == []

@@ -4,7 +4,16 @@ from collections import Counter
 
 import pytest
 
-from tests.browser.browser_site import EXPERIMENT_ID, change, everybody_sees, experiment, page_html, variant
+from app.script import render_async_snippet
+from tests.browser.browser_site import (
+    EXPERIMENT_ID,
+    PROJECT_ID,
+    change,
+    everybody_sees,
+    experiment,
+    page_html,
+    variant,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -161,5 +170,77 @@ def test_a_privacy_signal_outweighs_consent(site, context):
     page.goto("/")
     page.evaluate("grademypage.optIn(); grademypage.trackConversion('purchase'); grademypage.optOut()")
     assert page.evaluate(KEPT) == []
+    site.settle(page)
+    assert site.methods == []
+
+
+def test_opting_out_holds_in_other_tabs_too(site, page):
+    """A tab that was open already reports and stores nothing more."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    page.goto("/")
+    tab = page.context.new_page()
+    tab.goto("/other")
+    site.wait_for("pageview", 2)
+    tab.evaluate("grademypage.optOut()")
+    # Chromium carries storage from one tab to another in its own time.
+    page.wait_for_function("localStorage.gmp_consent === 'no'")
+    page.evaluate("() => { history.pushState({}, '', '/next'); grademypage.trackConversion('purchase') }")
+    site.settle(page)
+    assert {event["pathname"] for event in site.accepted} == {"/", "/other"}
+    assert "conversion" not in {event["eventType"] for event in site.accepted}
+    assert page.evaluate(KEPT) == ["gmp_consent"]
+
+
+def test_opting_out_holds_on_a_page_that_the_browser_kept(site, keeping_page):
+    """The back button brings back a page that still knows the visitor; it forgets there and then."""
+    page = keeping_page
+    page.goto("/")
+    page.evaluate("window.kept = true")
+    page.goto("/other")
+    site.wait_for("pageview", 2)
+    page.evaluate("grademypage.optOut()")
+    page.go_back(wait_until="commit")
+    page.wait_for_function("window.kept === true")
+    site.settle(page)
+    assert len(site.stored("pageview")) == 2
+    assert page.evaluate(KEPT) == ["gmp_consent"]
+
+
+def test_who_opts_in_after_opting_out_is_somebody_new(site, page):
+    """A new id with a variant of its own: nothing links it to the one before."""
+    page.goto("/blank")
+    site.experiments = [experiment(variant("Control", weight=1e-6), BLUE)]
+    old = {"visitorId": "before", "variants": [[EXPERIMENT_ID, "control"]]}
+    page.evaluate("(old) => { localStorage.gmp_vid = 'before'; localStorage.gmp_asg = JSON.stringify(old) }", old)
+    page.goto("/")
+    assert page.inner_text("h1") == "Original"
+    page.evaluate("() => { grademypage.optOut(); grademypage.optIn() }")
+    assert page.inner_text("h1") == "Blue"
+    [assignment] = page.evaluate("grademypage.getExperimentAssignments()")
+    assert assignment["variantId"] == "blue"
+
+
+@pytest.mark.parametrize("attribute", ["data-consent", ""])
+def test_a_link_to_a_preview_stores_nothing_without_consent(site, context, attribute):
+    """Neither before opting in nor under a privacy signal: the variant shows on this page, and that is all."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    snippet = render_async_snippet(PROJECT_ID, "", site.experiments)
+    site.pages["/"] = page_html("<h1>Original</h1>", snippet.replace("<script>", f"<script {attribute}>", 1))
+    if not attribute:
+        context.add_init_script(GPC)
+    page = context.new_page()
+    page.goto(f"/?gmp_force={EXPERIMENT_ID}:only")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Changed'")
+    assert page.evaluate(KEPT) == []
+
+
+def test_a_preview_outlasts_its_experiment(site, page):
+    """Stopped meanwhile, it shows nothing any more, and the rest of the tab's session is still not counted."""
+    site.experiments = [everybody_sees(change("text", "h1", "Changed")), everybody_sees(id="other")]
+    page.goto(f"/?gmp_force={EXPERIMENT_ID}:only")
+    for running in (site.experiments[1:], []):
+        site.experiments = running
+        page.goto("/")
+        assert page.inner_text("h1") == "Original"
     site.settle(page)
     assert site.methods == []

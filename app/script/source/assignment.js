@@ -14,12 +14,11 @@ export const hash = (seed, value) => (fnv1a(String(fnv1a(seed + value))) % 10000
 export const assign = (experimentId, visitorId, weights, trafficPercentage) => {
   const n = hash(experimentId, visitorId);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const coverage = Math.min(Math.max(trafficPercentage / 100, 0), 1);
   let start = 0;
   return weights.findIndex((weight) => {
     const from = start;
     start += weight / total;
-    return n >= from && n < from + coverage * (weight / total);
+    return n >= from && n < from + (trafficPercentage / 100) * (weight / total);
   });
 };
 

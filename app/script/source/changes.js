@@ -3,13 +3,15 @@
 // `look` says what an element shows now, as a list; a change is in place while that is what it was right after
 // the change. Nodes that the change displaced are kept, so that leaving the page of an experiment in a
 // single-page application brings them back. Properties that end in _ get short names when the script is built.
-import { doc, safe, win } from "./browser.js";
+import { doc, safe } from "./browser.js";
 
 const REAPPLIES_PER_SECOND = 10;
 // While the parser runs, elements arrive in many small steps; the bound only stops a loop.
 const PARSING_STEPS_PER_SECOND = 500;
 
-const policy = safe(() => win.trustedTypes.createPolicy("gmp", { createHTML: (html) => html }))();
+// Made where it is needed: a page's policy may forbid it, and report each attempt.
+const makePolicy = safe(() => trustedTypes.createPolicy("gmp", { createHTML: (html) => html }));
+let policy;
 const words = (change) => change.value.match(/\S+/g) || [];
 const nodes = (element) => [...element.childNodes];
 const putNodes = (element, change, before) => element.replaceChildren(...before);
@@ -28,7 +30,7 @@ const kinds = {
     // handlers out once more.
     apply_: (element, change) => {
       if (element.setHTML) element.setHTML(change.value, { sanitizer: {} });
-      else element.innerHTML = policy ? policy.createHTML(change.value) : change.value;
+      else element.innerHTML = (policy ??= makePolicy()) ? policy.createHTML(change.value) : change.value;
     },
     undo_: putNodes,
   },
@@ -96,7 +98,7 @@ const applyChange = safe((change) => {
     if (!owns(change, element)) continue;
     const isQuiet = doc.readyState === "loading" && (!was || isParsing(element));
     if (!(allowed[+isQuiet] ??= mayStep(change, isQuiet))) {
-      sweepTimer = sweepTimer || setTimeout(() => { sweepTimer = 0; sweep(); }, 1000);
+      sweepTimer ||= setTimeout(() => { sweepTimer = 0; sweep(); }, 1000);
       continue;
     }
     let before = was ? was.before_ : (kind.save_ || kind.look_)(element, change);

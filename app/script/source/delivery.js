@@ -1,8 +1,8 @@
 // Delivery: an event leaves the outbox when the server has answered, and not before.
-import { LOCAL, doc, nav, ourKeys, parse, read, remove, safe, soon, uuid, write } from "./browser.js";
+import { LOCAL, nav, ourKeys, parse, read, remove, safe, soon, uuid, write } from "./browser.js";
 import { config } from "./config.js";
 import { isLeaving, isLive, view } from "./page.js";
-import { counted, sessionId, timestamp, visitorId } from "./visitor.js";
+import { consentTo, counted, sessionId, timestamp, visitorId } from "./visitor.js";
 
 const EVENTS_PER_BODY = 50;
 // Bodies that outlive their page share 64 KiB in a browser.
@@ -14,8 +14,7 @@ const BACKOFF_MS = 1000;
 const BACKOFF_MS_MAX = 300e3;
 const ANSWER_MS_MAX = 30e3;
 
-const origin = config.baseUrl || safe(() => new URL(doc.currentScript.src).origin)() || location.origin;
-export const apiUrl = origin.replace(/\/+$/, "") + "/api/analytics/";
+export const apiUrl = config.baseUrl + "/api/analytics/";
 const trackUrl = apiUrl + "track";
 const outboxPrefix = `gmp_out:${config.projectId}:`;
 const outboxKey = outboxPrefix + uuid();
@@ -23,6 +22,8 @@ const bytes = (text) => new Blob([text]).size;
 const inFlight = new Set();
 // Events as JSON text, oldest first; texts differ because timestamps do.
 let outbox = [];
+// What waits for the next body, in characters; events beyond their number fill it too.
+let filled = 0;
 let keepaliveBytes = 0;
 let timer = 0;
 let failures = 0;
@@ -30,10 +31,9 @@ let retryAt = 0;
 let serverSaidWhen = false;
 
 const persist = () => {
-  let chars = outbox.reduce((sum, event) => sum + event.length + 1, 1);
+  let chars = outbox.join().length;
   while (outbox.length > OUTBOX_EVENTS || chars > OUTBOX_CHARS) chars -= outbox.shift().length + 1;
-  if (outbox.length) write(LOCAL, outboxKey, outbox.join("\n"));
-  else remove(outboxKey);
+  return outbox.length ? write(LOCAL, outboxKey, outbox.join("\n")) : !remove(outboxKey);
 };
 
 // What earlier pages could not deliver. An open tab may lose its copy to this one and still sends from memory:
@@ -42,8 +42,8 @@ export const adopt = () => {
   for (const key of ourKeys(outboxPrefix)) {
     const left = (read(LOCAL, key) || "").split("\n");
     outbox.push(...left.filter((event) => parse(event) && !outbox.includes(event)));
-    persist();
-    if (key !== outboxKey) remove(key);
+    // A storage that is full has no room for two copies: the first one stays.
+    if (persist()) remove(key);
   }
 };
 
@@ -54,7 +54,7 @@ export const hurry = () => {
 };
 
 const arm = (delay) => {
-  timer = timer || setTimeout(safe(() => { timer = 0; flush(); }), delay);
+  timer ||= setTimeout(safe(() => { timer = 0; flush(); }), delay);
 };
 
 const nextBatch = () => {
@@ -69,11 +69,21 @@ const nextBatch = () => {
   return batch;
 };
 
+// The visitor may have said no in another tab, or while the browser kept this page.
+const isCounted = () => {
+  if (counted && read(LOCAL, "gmp_consent") === "no") {
+    consentTo(false);
+    drop();
+  }
+  return counted;
+};
+
 const flush = () => {
   clearTimeout(timer);
-  timer = 0;
+  timer = filled = 0;
+  if (!isCounted()) return;
   const wait = retryAt - Date.now();
-  if (wait > 0) return outbox.length && arm(wait);
+  if (wait > 0) return arm(wait);
   for (let batch = nextBatch(); batch.length; batch = nextBatch()) send(batch);
 };
 
@@ -106,7 +116,7 @@ const send = async (batch) => {
 };
 
 const settle = safe((batch, status, retryAfter) => {
-  if (status >= 200 && status < 500 && status !== 429) {
+  if (status && status < 500 && status !== 408 && status !== 429) {
     const done = new Set(batch);
     outbox = outbox.filter((event) => !done.has(event));
     persist();
@@ -128,9 +138,9 @@ const settle = safe((batch, status, retryAfter) => {
 });
 
 export const emit = (eventType, details, isUrgent) => {
-  if (!isLive || !counted) return;
+  if (!isLive || !isCounted()) return;
   const at = timestamp();
-  const event = {
+  const text = JSON.stringify({
     eventType,
     ...details,
     pathname: view.pathname,
@@ -138,9 +148,12 @@ export const emit = (eventType, details, isUrgent) => {
     sessionId: sessionId(at),
     visitorId,
     timestamp: at,
-  };
-  const text = JSON.stringify(event);
+  });
   if (bytes(text) > BODY_BYTES - 200) return;
+  const size = text.length + BODY_BYTES / EVENTS_PER_BODY;
+  // A full body does not wait: a burst would push its own beginning out of the outbox.
+  if (filled + size > BODY_BYTES) flush();
+  filled += size;
   outbox.push(text);
   persist();
   if (isLeaving) flush();

@@ -11,32 +11,34 @@ import { isLive, view } from "./page.js";
 import { counted, forced, visitorId } from "./visitor.js";
 
 let assignments = new Map();
-export const readAssignments = () => {
+export const readAssignments = (otherwise = assignments) => {
   const stored = parse(read(LOCAL, "gmp_asg"));
-  if (stored?.visitorId === visitorId) assignments = safe(() => new Map(stored.variants))() || assignments;
+  assignments = (stored?.visitorId === visitorId && safe(() => new Map(stored.variants))()) || otherwise;
 };
 
 const FRESH_MS = 60e3;
 let readAt = Date.now();
 const isStale = () => Date.now() - readAt > FRESH_MS;
-let asking = null;
-export const refresh = () => {
-  if (isStale() && counted) asking ??= ask().finally(() => { asking = null; });
-  return asking;
-};
-const ask = async () => {
-  const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, {
-    cache: "no-cache",
-    credentials: "omit",
-  });
-  const { experiments } = await answer.json();
-  readAt = Date.now();
-  config.experiments = experiments.map((fresh) => {
+let isAsking = false;
+export const refresh = async () => {
+  if (isAsking || !isStale() || !counted) return;
+  isAsking = true;
+  try {
+    const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, {
+      cache: "no-cache",
+      credentials: "omit",
+    });
+    const { experiments } = await answer.json();
     // What shows stays the same object, so that it is not undone and shown again.
-    byId(config.experiments, fresh.id)?.variants.forEach(({ changes }, i) => { fresh.variants[i].changes = changes; });
-    return fresh;
-  });
-  decide();
+    for (const { id, variants } of experiments) {
+      byId(config.experiments, id)?.variants.forEach(({ changes }, i) => { variants[i].changes = changes; });
+    }
+    config.experiments = experiments;
+    readAt = Date.now();
+    decide();
+  } finally {
+    isAsking = false;
+  }
 };
 
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.

@@ -38,15 +38,17 @@ const api = {
     if (!isLive) return void (early.length < EARLY_MAX && early.push(["track", eventType, options]));
     if (typeof eventType !== "string" || !eventType) return;
     follow();
-    const details = {};
-    if (options?.eventName != null) details.eventName = String(options.eventName);
+    const name = options?.eventName;
     const data = safe(() => JSON.stringify(options.eventData))();
-    if (data?.[0] === "{") details.eventData = JSON.parse(data);
-    emit(eventType, details, eventType === "conversion");
+    emit(eventType, {
+      eventName: name == null ? undefined : String(name),
+      eventData: data?.[0] === "{" ? JSON.parse(data) : undefined,
+    }, eventType === "conversion");
   }),
   trackConversion: (name) => api.track("conversion", { eventName: name }),
   getExperimentAssignments: () => (WITH_EXPERIMENTS && counted ? assigned() : []),
   optOut: safe(() => {
+    early.splice(0);
     consentTo(false);
     drop();
   }),
@@ -64,7 +66,8 @@ const start = safe(() => {
   goLive();
   remember();
   if (counted) {
-    if (WITH_EXPERIMENTS) readAssignments();
+    // Who opts in after opting out is somebody new.
+    if (WITH_EXPERIMENTS) readAssignments(new Map());
     adopt();
   }
   beginView(doc.referrer);
@@ -73,18 +76,20 @@ const start = safe(() => {
 });
 
 const install = () => {
-  win.grademypage = api;
+  const queue = stub?.q;
+  // The very object that was there: pages keep it in a variable of their own.
+  win.grademypage = Object.assign(stub || {}, api);
   // As an import, which a page's Trusted Types let pass.
   if (isPreview) return void import(`${apiUrl}script.js?projectId=${config.projectId}&preview=1`);
   const isBeginning = counted || forced;
-  safe(() => stub.q.slice(0, EARLY_MAX).forEach(replay))();
+  safe(() => queue.forEach(replay))();
   // Where consent stood in the queue, it has begun already.
   if (isBeginning) begin();
 };
 
 const begin = () => {
   if (!counted && !forced) return;
-  if (stub?.reveal) write(LOCAL, "gmp_hide", JSON.stringify(config.experiments));
+  if (counted && stub?.reveal) write(LOCAL, "gmp_hide", JSON.stringify(config.experiments));
   if (!doc.prerendering) return void start();
   // A page that is rendered ahead shows its variant to a visitor who is known, and counts on activation only.
   on(doc, "prerenderingchange", start, { once: true });

@@ -12,7 +12,6 @@ const [source, copied] = __GMP_CONFIG__;
 const stub = (win.grademypage = win.grademypage || { q: [] });
 const tag = doc.createElement("script");
 tag.async = true;
-tag.src = source;
 // Attributes of the snippet's own tag, such as data-consent.
 Object.assign(tag.dataset, doc.currentScript.dataset);
 
@@ -39,5 +38,11 @@ const hide = safe((experiments) => {
   setTimeout(stub.reveal, HIDDEN_MS_MAX);
   return true;
 });
-if (!hide(parse(read(LOCAL, "gmp_hide")))) hide(copied);
-doc.head.append(tag);
+// Trusted Types take the address of a script from a policy only. Where the page allows none, the script does not come,
+// and nothing is hidden for it.
+const policy = safe(() => trustedTypes.createPolicy("gmp-async", { createScriptURL: (url) => url }))();
+safe(() => {
+  tag.src = policy ? policy.createScriptURL(source) : source;
+  if (!hide(parse(read(LOCAL, "gmp_hide")))) hide(copied);
+  doc.head.append(tag);
+})();

@@ -2,7 +2,7 @@
 import { doc, on, soon, win } from "./browser.js";
 import { emit, hurry } from "./delivery.js";
 import { decide, refresh } from "./experiments.js";
-import { isLive, setLeaving, setView, view } from "./page.js";
+import { setLeaving, setView, view } from "./page.js";
 
 const SCROLL_STEP = 25;
 let visibleSince = 0;
@@ -33,26 +33,22 @@ const reportEngagement = () => {
 };
 
 export const follow = () => {
-  if (!isLive) return;
-  const from = view.fullUrl;
   if (viewKey() === view.key) view.fullUrl = location.href;
   else {
     reportEngagement();
-    beginView(from);
+    beginView(view.fullUrl);
   }
 };
 
 const measureScroll = () => {
-  const { scrollHeight } = doc.documentElement;
-  if (!isLive || win.scrollY <= 0) return;
-  const depth = ((win.scrollY + win.innerHeight + 1) / scrollHeight) * 100;
+  if (win.scrollY <= 0) return;
+  const depth = ((win.scrollY + win.innerHeight + 1) / doc.documentElement.scrollHeight) * 100;
   while (view.scrolled_ < 100 && depth >= view.scrolled_ + SCROLL_STEP) {
     emit("scroll", { eventData: { depth: view.scrolled_ += SCROLL_STEP } });
   }
 };
 
 const leave = () => {
-  if (!isLive) return;
   setLeaving(true);
   reportEngagement();
   hurry();
@@ -60,7 +56,7 @@ const leave = () => {
 
 const comeBack = () => {
   setLeaving(false);
-  visibleSince = visibleSince || performance.now();
+  visibleSince ||= performance.now();
   if (WITH_EXPERIMENTS) soon(refresh);
 };
 

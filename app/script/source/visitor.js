@@ -11,19 +11,22 @@ const isBot = !config.countBots
 
 // ?gmp_force=EXPERIMENT:VARIANT[,...] lasts for the tab's session, ?gmp_force=off shows the page without
 // experiments, ?gmp_force= ends the preview. Only ids of the configuration count; nothing else is kept.
-export const forced = WITH_EXPERIMENTS ? (() => {
+export const forced = (() => {
   const asked = safe(() => new URLSearchParams(location.search).get("gmp_force"))();
-  const value = asked ?? ((!isPrivate && read(SESSION, "gmp_force")) || "");
+  const mayKeep = !isPrivate && !isRefused;
+  const kept = asked == null && mayKeep && read(SESSION, "gmp_force");
+  const value = asked || kept || "";
   const chosen = new Map();
   for (const pair of value.split(",")) {
     const [experimentId, variantId] = pair.split(":");
     const variant = byId(byId(config.experiments, experimentId)?.variants, variantId);
     if (variant) chosen.set(experimentId, variant);
   }
-  const preview = value === "off" || chosen.size ? chosen : null;
-  if (asked != null && !isPrivate) write(SESSION, "gmp_force", preview ? value : "");
+  // A preview stays one, also when its experiment was stopped meanwhile.
+  const preview = kept || value === "off" || chosen.size ? chosen : null;
+  if (asked != null && mayKeep) write(SESSION, "gmp_force", preview ? value : "");
   return preview;
-})() : null;
+})();
 
 // A form of the dashboard looks at this page: preview.js shows what the form holds, and nothing else happens.
 export const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener || win.parent !== win);
@@ -31,9 +34,9 @@ export const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener
 const isCountable = !isPrivate && !isBot && !forced && !isPreview;
 export let counted = isCountable && !isRefused;
 
-export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/.exec(safe(() => doc.cookie)() || "")?.[1]
-  || /^[\w.-]{1,64}$/.exec(read(LOCAL, "gmp_vid") || "")?.[0];
-export const isKnown = !!visitorId;
+export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/
+  .exec(`${safe(() => doc.cookie)()}; gmp_vid=${read(LOCAL, "gmp_vid") || ""}`)?.[1];
+export const isKnown = visitorId;
 
 const forget = () => {
   visitorId = "";
@@ -72,7 +75,7 @@ export const timestamp = () => {
 
 // From here on the visitor exists, and is known on the next page too.
 export const remember = () => {
-  visitorId = visitorId || uuid();
+  visitorId ||= uuid();
   if (!counted) return;
   setCookie(visitorId, COOKIE_SECONDS);
   write(LOCAL, "gmp_vid", visitorId);
