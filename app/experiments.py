@@ -194,7 +194,8 @@ def _documented_variant(variant: Variant) -> dict[str, Any]:
         "name": variant.name,
         "isControl": variant.is_control,
         "weight": variant.weight,
-        "changes": [msgspec.to_builtins(change) for change in variant.changes],
+        # Once more: open pages take changes from here, and what was written is cleaned by the list of today.
+        "changes": [msgspec.to_builtins(_sanitized_change(change)) for change in variant.changes],
     }
 
 

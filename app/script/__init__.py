@@ -36,8 +36,8 @@ def render_script(
 
     `experiments` is the array of the documented active-experiments response; fields that the browser does
     not need are left out, and the values of HTML changes are sanitised here once more. `base_url` is the
-    origin that events are posted to, with a path prefix if there is one; empty: the page's own origin.
-    `count_bots` also counts automated browsers (tests, demonstrations).
+    origin that events are posted to, with a path prefix if there is one. `count_bots` also
+    counts automated browsers (tests, demonstrations).
     """
     config = {
         "projectId": project_id,

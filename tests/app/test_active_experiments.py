@@ -48,6 +48,19 @@ async def test_no_key_is_added_to_the_documented_ones(project: HttpProject) -> N
     assert experiment["variants"][1]["changes"] == CHANGES
 
 
+async def test_html_is_sanitised_when_it_is_read_too(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an older list let through does not reach pages that are open, and ask here what runs."""
+    variants = experiment_body()["variants"]
+    variants[1]["changes"] = [{"selector": "p", "changeType": "html", "value": "<b onclick=x()>Buy</b>"}]
+    with monkeypatch.context() as before:
+        before.setattr(experiments, "sanitize_html", lambda value: value)
+        await project.running(variants=variants)
+    [experiment] = (await project.active()).json()["experiments"]
+    assert experiment["variants"][1]["changes"][0]["value"] == "<b>Buy</b>"
+
+
 async def test_a_project_without_experiments_has_an_empty_list(
     project: HttpProject, snapshot: SnapshotAssertion
 ) -> None:

@@ -156,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(self.site.script_delay_seconds)
             script = render_script(
                 project_id=self.site.project_id,
-                base_url=self.site.base_url,
+                base_url=self.site.base_url or self.site.url,
                 experiments=self.site.experiments,
                 count_bots=self.site.count_bots,
             )
