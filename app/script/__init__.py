@@ -42,7 +42,7 @@ def render_script(
     config = {
         "projectId": project_id,
         "baseUrl": base_url.rstrip("/"),
-        "countBots": count_bots,
+        **({"countBots": True} if count_bots else {}),
         "experiments": [_experiment(experiment) for experiment in experiments],
     }
     # A page without experiments need not carry what changes pages.

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -91,6 +91,8 @@ class Site:
     count_bots: bool = True
     base_url: str = ""
     script_delay_seconds: float = 0
+    # Between the pieces of a page, which | separates.
+    pause_seconds: float = 0
     answer: Callable[[], tuple[int, dict[str, str]]] = lambda: (202, {})
     requests: list[Request] = field(default_factory=list)
     other_posts: dict[str, Any] = field(default_factory=dict)
@@ -168,7 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, active, {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"})
         elif path in self.site.pages:
             headers = {"Content-Type": "text/html; charset=utf-8", **self.site.page_headers}
-            self._send(200, self.site.pages[path].encode(), headers)
+            pieces = self.site.pages[path].split("|") if self.site.pause_seconds else [self.site.pages[path]]
+            self._send(200, pieces[0].encode(), headers, [piece.encode() for piece in pieces[1:]])
         else:
             self._send(404, b"", {})
 
@@ -198,12 +201,15 @@ class Handler(BaseHTTPRequestHandler):
             self.site.asked.append(f"{method} {urlsplit(self.path).path}")
             self.site.changed.notify_all()
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], later: Sequence[bytes] = ()) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        for name, value in {**headers, "Content-Length": str(len(body + b"".join(later)))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        for piece in later:
+            time.sleep(self.site.pause_seconds)
+            self.wfile.write(piece)
 
 
 class Server(ThreadingHTTPServer):

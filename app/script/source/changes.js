@@ -51,7 +51,6 @@ const kinds = {
 
 const isSame = (a, b) => a.length === b.length && a.every((item, i) => item === b[i]);
 const isParsing = (element) => {
-  if (doc.readyState !== "loading") return false;
   while (element && !element.nextSibling) element = element.parentNode;
   return !element;
 };
@@ -109,6 +108,8 @@ const applyChange = safe((change) => {
       before = ours.length ? [...before, ...others] : others;
     }
     kind.apply_(element, change);
+    // Or the parser would put the rest of a text that it had begun into ours.
+    if (isQuiet && kind.save_) element.append(new Comment());
     const after = kind.look_(element, change);
     change.seen_.set(element, { before_: before, after_: after, nodes_: kind.save_ && nodes(element) });
   }
