@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test script hydration loads faults simulate-stats check bench bench-statistics lock clean
+.PHONY: run test script hydration loads screenshots faults simulate-stats check bench bench-statistics lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
@@ -58,6 +58,10 @@ hydration: script
 # What the browser script promises of many page loads, some minutes (docs/testing.md).
 loads: $(VENV)/.dev
 	@PROOFLOG_BROWSER_LOADS=50 $(BIN)/python -m pytest tests/browser/test_first_paint.py tests/browser/test_arrival.py $(PYTEST_ARGS)
+
+# The pictures in docs/pictures, from the demo's data.
+screenshots: $(VENV)/.dev
+	@$(BIN)/python -m tests.browser.photographs
 
 # Ratios against PostgreSQL's own COPY, in one run (bench/README.md).
 bench: $(VENV)/.dev
