@@ -196,7 +196,9 @@ def _lift_scale(rows: list[list[Lift]]) -> tuple[float, float, float] | None:
     if not marks:
         return None
     low, high = min(0.0, *marks), max(0.0, *marks)
-    step = _nice_step((high - low) or 0.01)
+    if low == high:  # every lift is exactly none
+        low, high = -0.01, 0.01
+    step = _nice_step(high - low)
     return step * floor(low / step), step * -floor(-high / step), step
 
 

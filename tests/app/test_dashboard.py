@@ -16,6 +16,7 @@ from app.log_writer import Unavailable
 from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.forest import forest_plot
+from projections.archived_log import ArchiveError
 from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, csrf, impression, open_project
 
 HOSTILE = "<script>alert('x')</script>"
@@ -259,6 +260,19 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
     assert "<svg" not in page.text
 
 
+async def test_variants_that_do_equally_well_have_their_picture(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """A lift of exactly zero, without limits yet, still has an axis to stand on."""
+    experiment = await project.running(goals=GOALS[:1])
+    await project.accepted(*(impression(experiment, n % 2, f"{n}") for n in range(6)))
+    await project.accepted(conversion("0"), conversion("1"))
+    await project.results(experiment)
+    page = await visitor.get(address(experiment))
+    assert page.status_code == 200
+    assert "Lift of “Bold” on “purchase” by day: Bold 0.0" in page.text.replace("&#8220;", "“")
+
+
 async def test_converters_beyond_the_visitors_are_shown_and_no_rate(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
@@ -357,7 +371,10 @@ async def test_a_refusal_is_a_page_for_people(
     assert "<script" not in without_own_script(answer)
 
 
-@pytest.mark.parametrize(("error", "status"), [(Unavailable(), 503), (ZeroDivisionError("secret"), 500)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Unavailable(), 503), (ZeroDivisionError("secret"), 500), (ArchiveError("2026-01.parquet is missing"), 503)],
+)
 async def test_a_failure_is_a_page_without_its_trace(
     visitor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
@@ -371,7 +388,8 @@ async def test_a_failure_is_a_page_without_its_trace(
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
     assert "secret" not in answer.text
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert ("retry-after" in answer.headers) == isinstance(error, Unavailable)
+    assert ("2026-01.parquet is missing" in answer.text) == isinstance(error, ArchiveError)
 
 
 async def test_hostile_names_are_only_text(visitor: httpx.AsyncClient, project: HttpProject) -> None:

@@ -28,6 +28,7 @@ from app.http.dashboard.why import why_page
 from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
 from domain.refusals import Refusal
+from projections.archived_log import ArchiveError
 
 
 @get("/{rest:path}", include_in_schema=False)
@@ -91,6 +92,7 @@ dashboard_router = Router(
         Refusal: as_page(problems.answer_refusal),
         Overloaded: as_page(problems.answer_overloaded),
         Unavailable: as_page(problems.answer_overloaded),
+        ArchiveError: as_page(problems.answer_archive),
         HTTPException: as_page(problems.answer_http_exception),
         Exception: as_page(problems.answer_defect),
     },
