@@ -72,6 +72,8 @@ RESULT_FIELDS = (
     "decidedPValue",
     "reason",
 )
+# What begins a formula (OWASP); the wide ones are signs of Chinese and Japanese spreadsheets.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _JSON_FIELDS = {"utm", "eventData", "context"}
 
 
@@ -335,6 +337,6 @@ def _writer(form: Format, fields: Sequence[str], target: _Target) -> _Writer:
 
 def _csv_value(value: object) -> object:
     # A cell that a spreadsheet would run as a formula is quoted as text.
-    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
+    if isinstance(value, str) and value.startswith(_FORMULAS):
         return "'" + value
     return value
