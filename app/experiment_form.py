@@ -34,6 +34,7 @@ from domain.refusals import FieldError
 
 # More than an experiment may have, so that people hear of it beside what they typed.
 ROWS_MAX = 100
+_WHOLE_DIGITS_MAX = 9
 
 _ROW = re.compile(r"(variants|goals)\[([0-9]{1,4})\]\.(?:changes\[([0-9]{1,4})\]\.)?([A-Za-z]+)")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
@@ -149,11 +150,16 @@ def read_form(fields: Iterable[tuple[str, Any]]) -> ExperimentForm:
             row.setdefault("changes", {}).setdefault(int(change), {})[field] = text
         elif field != "changes":
             row[field] = text
-    places = sorted(rows["variants"])
-    if top.get("control", "").isdecimal() and int(top["control"]) in places:
-        top["control"] = str(places.index(int(top["control"])))
+    places, control = sorted(rows["variants"]), whole(top.get("control", ""))
+    if control is not None and control in places:
+        top["control"] = str(places.index(control))
     variants = [{**row, "changes": _in_order(row.get("changes", {}))} for row in _in_order(rows["variants"])]
     return msgspec.convert({**top, "variants": variants, "goals": _in_order(rows["goals"])}, ExperimentForm)
+
+
+def whole(text: str) -> int | None:
+    """The place or version that a hidden field holds; None for what is none."""
+    return int(text) if text.isdecimal() and len(text) <= _WHOLE_DIGITS_MAX else None
 
 
 def add_or_remove(form: ExperimentForm, step: str) -> str | None:
@@ -188,7 +194,7 @@ def asked(form: ExperimentForm) -> Asked:
     """What a form asks for, with an error for each field that cannot be read at all."""
     errors: list[FieldError] = []
     number = _Numbers(errors)
-    control = form.control if form.control.isdecimal() else "-1"
+    control = whole(form.control)
     body = NewExperiment(
         name=form.name.strip(),
         hypothesis=form.hypothesis.strip() or None,
@@ -203,7 +209,7 @@ def asked(form: ExperimentForm) -> Asked:
             NewVariant(
                 name=variant.name.strip(),
                 weight=number.read(f"variants[{place}].weight", variant.weight, 1),
-                is_control=place == int(control),
+                is_control=place == control,
                 changes=tuple(_changes(errors, f"variants[{place}].changes", variant.changes)),
             )
             for place, variant in enumerate(form.variants)
@@ -320,10 +326,10 @@ def _new_row(form: ExperimentForm, kind: str) -> ChangeForm | GoalForm | Variant
 
 
 def _move_control(form: ExperimentForm, removed: int) -> None:
-    control = int(form.control) if form.control.isdecimal() else -1
+    control = whole(form.control)
     if control == removed:
         form.control = ""
-    elif control > removed:
+    elif control is not None and control > removed:
         form.control = str(control - 1)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from app.experiment_form import whole
 from domain.experiment import Goal, NewExperiment
 from domain.refusals import FieldError
 from domain.validation import WINDOW_HOURS_MAX
@@ -211,8 +212,8 @@ def _basis_of_days(body: NewExperiment, typed: PlanForm, traffic: Traffic, per_d
 
 
 def _chosen(goals: Sequence[Goal], place: str) -> Goal | None:
-    if place.isdecimal() and int(place) < len(goals):
-        return goals[int(place)]
+    if (chosen := whole(place)) is not None and chosen < len(goals):
+        return goals[chosen]
     return next((goal for goal in goals if goal.role == "primary"), goals[0] if goals else None)
 
 

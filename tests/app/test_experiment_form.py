@@ -8,7 +8,16 @@ import httpx
 import pytest
 
 from app.http.dashboard import experiment_list
-from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, event, experiment_body, impression
+from tests.app.http_project import (
+    ADMIN_TOKEN,
+    HttpProject,
+    Json,
+    conversion,
+    event,
+    experiment_body,
+    impression,
+    open_project,
+)
 from tests.app.test_dashboard import csrf, words
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -35,6 +44,7 @@ def fields_of(page: httpx.Response) -> dict[str, str]:
         sent[name] = html.unescape(text)
     for name, options in re.findall(r'<select[^>]*name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
         sent[name] = re.findall(r'value="([^"]*)" selected', options)[0] if "selected" in options else ""
+    sent.pop("csrf")  # every page has another one, and the header holds one too
     return sent
 
 
@@ -389,3 +399,34 @@ async def test_the_form_plans_its_own_primary_goal(editor: httpx.AsyncClient, pr
     assert abs(int(variant.replace(",", "")) - 3 * int(control.replace(",", ""))) <= 3
     assert fields_of(page) == fields
     assert 'value="https://shop.example/pricing"' in page.text  # the page to look at
+
+
+async def test_numbers_that_no_field_holds_are_none(editor: httpx.AsyncClient, project: HttpProject) -> None:
+    """Thousands of digits in hidden fields and addresses are refused in words, and are no defect."""
+    digits, new = "1" * 5_000, new_address(project)
+    edit = f"/dashboard/experiments/{(await project.create())['id']}/edit"
+    fields = fields_of(await editor.get(edit))
+    assert (await editor.post(new, data={**fields, "control": digits})).status_code == 422
+    removed = await editor.post(new, data={**fields, "control": digits, "do": "remove-variant:0"})
+    assert removed.status_code == 200
+    assert (await editor.post(edit, data={**fields, "version": digits})).status_code == 409
+    for field in ("variants", "plan.goal"):
+        power = f"/dashboard/projects/{project.project_id}/power"
+        assert (await editor.get(power, params={field: digits})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origins", "offered"),
+    [([], "https://elsewhere.example/x"), (["https://shop.example"], "https://shop.example/")],
+)
+async def test_the_page_to_look_at_is_one_of_the_project(
+    editor: httpx.AsyncClient, origins: list[str], offered: str
+) -> None:
+    """Anybody can report an address: one that is none does no harm, one of another site is not offered."""
+    project = await open_project(editor, "Shop", allowedOrigins=origins)
+    for address, shown in (("https://elsewhere.example/x", offered), ("http://[", (origins or [""])[0])):
+        sent = await project.track(event(fullUrl=address), headers={"Origin": "https://shop.example"})
+        assert sent.json()["accepted"] == 1
+        page = await editor.get(new_address(project))
+        [value] = re.findall(r'id="look-address"[^>]* value="([^"]*)"', page.text)
+        assert (page.status_code, value.rstrip("/")) == (200, shown.rstrip("/"))

@@ -23,11 +23,12 @@ from app.experiment_form import (
     is_blank,
     patch_of,
     read_form,
+    whole,
 )
 from app.experiments import change_experiment, checked, create_experiment, read_experiment
 from app.http.backend import parse_experiment_id, take_step
 from app.http.dashboard.access import login_of, require_experiment, require_role
-from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, page, services_of
+from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, own_origin, page, services_of
 from app.planning import Plan, PlanForm, plan
 from app.projects import parse_project_id
 from app.templates.fields import label_of
@@ -149,8 +150,7 @@ async def _save(
         if stored is None:
             saved = await create_experiment(connection, project_id, body, actor=actor, errors=errors)
         else:
-            version = int(form.version) if form.version.isdecimal() else 0
-            if version != stored.version:
+            if (version := whole(form.version)) != stored.version:
                 raise refusals.ExperimentChanged
             saved = await change_experiment(
                 connection,
@@ -198,8 +198,7 @@ async def _form_page(
         _freeze(form, form_of(stored))
     async with services.pool.connection() as connection:
         seen = await read_page_address(connection, project_id)
-    own = f"{request.url.scheme}://{request.url.netloc}"
-    server = services.settings.public_url or own
+    server = services.settings.public_url or own_origin(request)
     answer = page(
         request,
         "experiment_form.html",
@@ -232,10 +231,21 @@ def _page_address(form: ExperimentForm, origins: tuple[str, ...], seen: str | No
     target = form.target_url.strip()
     if target.startswith(("http://", "https://")):
         return target
-    site = "{0.scheme}://{0.netloc}".format(urlsplit(seen)) if seen else next(iter(origins), "")
+    site = _site_of(seen, origins) if seen else None
+    if site is None:
+        seen, site = None, next(iter(origins), "")
     if target.startswith("/") and form.url_match_type in {"exact", "starts_with"}:
         return f"{site}{target}" if site else ""
     return seen or (f"{site}/" if site else "")
+
+
+def _site_of(seen: str, origins: tuple[str, ...]) -> str | None:
+    """The site of an address that was reported, which anybody can do; None unless it may be the project's."""
+    try:
+        site = "{0.scheme}://{0.netloc}".format(urlsplit(seen)).lower()
+    except ValueError:
+        return None
+    return site if not origins or site in {origin.lower() for origin in origins} else None
 
 
 def _freeze(form: ExperimentForm, stored: ExperimentForm) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
-from app.experiment_form import ExperimentForm, GoalForm, VariantForm, asked
+from app.experiment_form import ExperimentForm, GoalForm, VariantForm, asked, whole
 from app.http.dashboard.access import require_role
 from app.http.dashboard.pages import AnyRequest, page, services_of
 from app.planning import Plan, PlanForm, plan
@@ -38,9 +38,9 @@ async def power_page(request: AnyRequest, project_id: FromPath[str]) -> Response
     typed = msgspec.convert(
         {name.removeprefix("plan."): text for name, text in fields.items() if name.startswith("plan.")}, PlanForm
     )
-    form = _form(question)
+    count = whole(question.variants) or 0
+    form = _form(question, count)
     body, errors = asked(form)
-    count = int(question.variants) if question.variants.isdecimal() else 0
     if not VARIANTS_MIN <= count <= VARIANTS_MAX:
         errors.append(FieldError("variants", f"must be a whole number from {VARIANTS_MIN} to {VARIANTS_MAX}"))
     found = Plan(None, [], [], errors, None)
@@ -50,8 +50,7 @@ async def power_page(request: AnyRequest, project_id: FromPath[str]) -> Response
     return page(request, "power.html", project=project, question=question, form=form, typed=typed, plan=found)
 
 
-def _form(question: _Question) -> ExperimentForm:
-    count = int(question.variants) if question.variants.isdecimal() and len(question.variants) < 4 else 2  # noqa: PLR2004
+def _form(question: _Question, count: int) -> ExperimentForm:
     goal = GoalForm(
         name=question.event_name or question.event_type,
         kind=question.kind,
@@ -60,11 +59,12 @@ def _form(question: _Question) -> ExperimentForm:
         value_field=question.value_field,
         role="primary",
     )
+    treatments = min(max(count, VARIANTS_MIN), VARIANTS_MAX) - 1
     return ExperimentForm(
         url_match_type=question.url_match_type,
         target_url=question.target_url,
         traffic_percentage=question.traffic_percentage,
         variants=[VariantForm(name="Control", weight="1")]
-        + [VariantForm(name=f"Variant {place}", weight="1") for place in range(1, min(count, VARIANTS_MAX))],
+        + [VariantForm(name=f"Variant {place + 1}", weight="1") for place in range(treatments)],
         goals=[goal],
     )
