@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from collections.abc import Callable
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from app import live as watching
 from app.http.dashboard import live
-from tests.app.http_project import HttpProject, conversion, csrf, impression, log_in
+from tests.app.http_project import HttpProject, another_browser, conversion, csrf, impression, log_in
 from tests.app.test_dashboard import address, sold
 
 
@@ -61,6 +62,26 @@ async def test_a_stream_says_when_there_is_more_and_ends_with_the_session(projec
         assert events[-2][2] == "Everything that has arrived is counted."
     assert services.live._watched.total() == 0  # noqa: SLF001
     await until(services.live._polling.done)  # noqa: SLF001
+
+
+async def test_a_share_link_has_a_stream_until_it_is_revoked(project: HttpProject) -> None:
+    """Whoever has the link sees numbers renew themselves, and no longer than it shows them."""
+    experiment = await sold(project)
+    owner, settings = await log_in(project.client), f"/dashboard/projects/{project.project_id}"
+    form = {"csrf": await csrf(owner), "experiment": experiment["id"], "link_id": str(uuid.uuid4())}
+    made = await owner.post(f"{settings}/share-links", data=form)
+    [shared] = re.findall(r"/dashboard/shared/[\w-]{64}", made.text)
+    guest = another_browser(project.client)
+    [stream] = re.findall(r'data-live="([^"]*)"', (await guest.get(shared)).text)
+    streaming = asyncio.create_task(guest.get(stream, params={"after": "1"}))
+    await asyncio.sleep(0.3)
+    assert not streaming.done()
+    await owner.post(f"{settings}/share-links/{form['link_id']}/revoke", data={"csrf": form["csrf"]})
+    async with asyncio.timeout(10):
+        events = events_of(await streaming)
+    assert {name for name, _, _ in events[:-1]} == {"moved"}
+    assert events[-1] == ("over", "", "")
+    assert (await guest.get(stream)).status_code == 404
 
 
 async def test_past_moments_strangers_and_crowds_get_no_stream(

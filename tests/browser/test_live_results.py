@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from tests.app.http_project import API, conversion, impression
-from tests.browser.test_dashboard import TOKEN, server, sold  # noqa: F401
+from tests.browser.test_dashboard import TOKEN, sold  # noqa: F401
+from tests.running_server import running_server
 
 pytestmark = pytest.mark.browser
 
@@ -15,10 +16,28 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 
+# Every stream that the page has opened.
+STREAMS = """
+window.streams = [];
+window.EventSource = class extends EventSource {
+  constructor(...given) { super(...given); window.streams.push(this); }
+};
+"""
+OPEN_STREAMS = "window.streams.filter((stream) => stream.readyState !== EventSource.CLOSED).length"
+
+
+@pytest.fixture
+def server(database_url, tmp_path):
+    """Two processes that answer and one that counts: none of them knows what the others do."""
+    settings = {"PROOFLOG_ADMIN_TOKEN": TOKEN, "PROOFLOG_WORKERS": "2"}
+    with running_server(database_url, tmp_path, "--no-demo", **settings) as server:
+        yield server
+
 
 def test_numbers_renew_themselves_and_leave_the_reader_alone(server, sold, page) -> None:  # noqa: F811
     """What is counted meanwhile appears; focus, selection, what is open or typed stay, and nothing moves."""
     page.add_init_script(SHIFTS)
+    page.add_init_script(STREAMS)
     page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
     page.get_by_label("Admin token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
@@ -49,8 +68,20 @@ def test_numbers_renew_themselves_and_leave_the_reader_alone(server, sold, page)
     assert page.evaluate("window.shifted") < 0.01
     assert [place.get_attribute("class") for place in page.locator("[aria-live]").all()] == ["sentence"]
 
+    # A tab in the background and a past moment cost nothing; whoever comes back has a stream again.
+    assert page.evaluate(OPEN_STREAMS) == 1
+    for hidden, streams in (("true", 0), ("false", 1)):
+        page.evaluate(
+            f"Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        assert page.evaluate(OPEN_STREAMS) == streams
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("What was known at position 12").wait_for()
+    page.wait_for_function(f"() => {OPEN_STREAMS} === 0")
 
-def project_of(server, experiment) -> str:  # noqa: F811
+
+def project_of(server, experiment) -> str:
     """The public key of the experiment's project."""
     with httpx.Client(base_url=server.url) as client:
         client.post("/dashboard/login", data={"token": TOKEN})
