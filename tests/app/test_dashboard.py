@@ -2,6 +2,7 @@
 
 import html
 import re
+import threading
 import time
 from typing import Any
 
@@ -9,7 +10,9 @@ import httpx
 import msgspec
 import pytest
 
+from app import find_results
 from app.http.auth import COOKIE
+from app.http.dashboard import experiment as experiment_page
 from app.http.dashboard import projects as pages
 from app.http.dashboard.pages import own_path
 from app.log_writer import Unavailable
@@ -258,6 +261,26 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
     assert (row["Converters / visitors"], row["Verdict"]) == ("0 / 0", "not enough data")
     assert "cannot be said: Nobody was exposed yet." in words(page)
     assert "<svg" not in page.text
+
+
+async def test_events_are_taken_in_while_a_page_is_drawn(
+    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the statistics nor the page of a large experiment hold up the loop that answers everybody."""
+    experiment, threads = await project.create(), set()
+    for place, name in ((experiment_page, "page"), (find_results, "results_of")):
+        work = getattr(place, name)
+
+        def watched(*given: Any, work: Any = work, **named: Any) -> Any:
+            threads.add(threading.get_ident())
+            return work(*given, **named)
+
+        monkeypatch.setattr(place, name, watched)
+    await project.results(experiment)
+    threads.clear()
+    assert (await visitor.get(address(experiment))).status_code == 200
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_variants_that_do_equally_well_have_their_picture(

@@ -1,5 +1,6 @@
 """The page of one experiment: its results, now or as they were known at a moment."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -77,30 +78,35 @@ async def results_page(
         asked=asked_for(None, method, None, None),
         choose=lambda plan: _goal_shown(plan, query.get("goal")),
     )
-    results = found.results()
+    # Twenty variants and fifty goals take a second, in which events must be taken in.
+    results = await asyncio.to_thread(found.results)
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
         told = await read_told(connection, project_id, since, until)
         breakdown = None if as_of else await _breakdown(connection, found, results, project_id, query.get("by"))
     changes = history_of(facts)
-    return page(
-        request,
-        "experiment.html",
-        here=here,
-        project=project,
-        experiment=experiment,
-        results=results,
-        as_of=as_of,
-        method=method,
-        changes=changes,
-        told=told,
-        breakdown=breakdown,
-        dimensions=DIMENSIONS,
-        told_since=since,
-        over_time=_over_time(found, results, changes),
-        slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
-    )
+
+    def shown() -> Response[bytes]:
+        return page(
+            request,
+            "experiment.html",
+            here=here,
+            project=project,
+            experiment=experiment,
+            results=results,
+            as_of=as_of,
+            method=method,
+            changes=changes,
+            told=told,
+            breakdown=breakdown,
+            dimensions=DIMENSIONS,
+            told_since=since,
+            over_time=_over_time(found, results, changes),
+            slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
+        )
+
+    return await asyncio.to_thread(shown)
 
 
 def _goal_shown(plan: Experiment, wanted: str | None) -> Goal | None:
