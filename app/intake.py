@@ -91,8 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._done_with = False
         self._in_head = False
         self._head_bytes = 0
-        # Since when the client owes us something: the rest of a request, or to read an answer.
+        # Since when the client owes us the rest of a request, and since when it has not read on in an answer.
         self._owes_since: float | None = self.loop.time()
+        self._unread_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless it is a head without an end."""
@@ -146,6 +147,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._done_with:
             super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has read on: however long it takes for a large answer, it owes nothing."""
+        self._unread_since = None
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what never came to be worked on."""
         self._give_up()
@@ -171,14 +182,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Close the connection when its client has owed something for too long."""
-        if self.flow.write_paused and self._owes_since is None:
-            self._owes_since = now
-        if self._owes_since is None or now - self._owes_since < ARRIVE_SECONDS_MAX:
-            return
-        if self.flow.write_paused:
+        if self._unread_since is not None and now - self._unread_since >= ARRIVE_SECONDS_MAX:
             self._give_up()
             self.transport.abort()
-        else:
+        elif self._owes_since is not None and now - self._owes_since >= ARRIVE_SECONDS_MAX:
             self.turn_away(408, "too_slow", f"a request must arrive within {ARRIVE_SECONDS_MAX:.0f} seconds")
 
     def _in_turn(self) -> bool:
