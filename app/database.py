@@ -106,7 +106,11 @@ async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     At read committed a writer that waited for the fence sees what the other one committed.
     """
     connection = await psycopg.AsyncConnection.connect(_with_limits(url), autocommit=True)
-    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    try:
+        await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
@@ -142,7 +146,7 @@ async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> p
     connection = await connect(url)
     try:
         await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
-    except psycopg.Error:
+    except BaseException:  # who waits for it may give up meanwhile
         await connection.close()
         raise
     return connection
