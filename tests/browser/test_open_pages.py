@@ -22,13 +22,15 @@ def navigate(page, path):
     page.evaluate("(path) => { history.pushState({}, '', path) }", path)
 
 
-def test_a_page_asks_again_only_when_it_goes_on_after_a_minute(site, page, clock):
-    """Not while nothing happens, not within the minute, once after it, by whichever way the page goes on."""
+def test_a_page_asks_again_when_it_goes_on_after_a_minute(site, page, clock):
+    """Not within the minute, nor while nobody looks; once after it, by whichever way the page goes on."""
     site.experiments = [everybody_sees(*SHOWN)]
     page.goto("/")
     navigate(page, "/soon")
-    clock.fast_forward(120_000)
     site.wait_for("pageview", 2)
+    page.evaluate("() => Object.defineProperty(document, 'hidden', { get: () => true })")
+    clock.fast_forward(120_000)
+    site.settle(page, 0.3)
     assert GET_ACTIVE not in site.asked
     navigate(page, "/late")
     site.wait_until(lambda: GET_ACTIVE in site.asked, "question what runs")
@@ -38,6 +40,16 @@ def test_a_page_asks_again_only_when_it_goes_on_after_a_minute(site, page, clock
     navigate(page, "/soon-again")
     site.wait_for("experiment_impression", 4)
     assert site.asked.count(GET_ACTIVE) == 2
+
+
+def test_a_page_that_is_only_looked_at_learns_within_a_minute(site, page, clock):
+    """The kill switch reaches a page that stays as it is."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    assert page.inner_text("h1") == "Changed"
+    site.experiments = []
+    clock.run_for(61_000)
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")
 
 
 def test_a_stopped_experiment_leaves_the_page_and_takes_nobody_in(site, page, clock):

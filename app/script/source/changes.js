@@ -58,7 +58,7 @@ const isParsing = (element) => {
 // Of two changes to one thing the later one in the configuration holds; they would take turns for ever.
 let owners = new WeakMap();
 const owns = (change, element) => {
-  const thing = change.changeType === "style" ? "-" + change.property : /^(text|html)$/.test(change.changeType);
+  const thing = change.changeType === "style" ? change.property : kinds[change.changeType].save_;
   if (!thing) return true;
   const owned = owners.get(element) || new Map();
   owners.set(element, owned);

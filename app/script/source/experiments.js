@@ -1,9 +1,9 @@
 // Experiments: which variant this visitor keeps, and what it shows.
 //
-// A page that stays open (a single-page application, a tab left and taken up again) asks what runs once its
-// configuration is a minute old: nobody is given a variant of an experiment that was stopped longer ago.
+// A page that stays open asks what runs, every minute while it is seen and when it is taken up again: what was stopped
+// goes, and nobody is given a variant of an experiment that was stopped longer ago.
 import { assign, matchesUrl } from "./assignment.js";
-import { LOCAL, parse, read, safe, soon, write } from "./browser.js";
+import { LOCAL, doc, parse, read, safe, soon, write } from "./browser.js";
 import { show } from "./changes.js";
 import { byId, config } from "./config.js";
 import { apiUrl, emit } from "./delivery.js";
@@ -20,14 +20,11 @@ const FRESH_MS = 60e3;
 let readAt = Date.now();
 const isStale = () => Date.now() - readAt > FRESH_MS;
 let isAsking = false;
-export const refresh = async () => {
-  if (isAsking || !isStale() || !counted) return;
+export const refresh = async (isDue = isStale()) => {
+  if (isAsking || !isDue || !counted) return;
   isAsking = true;
   try {
-    const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, {
-      cache: "no-cache",
-      credentials: "omit",
-    });
+    const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, { cache: "no-cache" });
     const { experiments } = await answer.json();
     // What shows stays the same object, so that it is not undone and shown again.
     for (const { id, variants } of experiments) {
@@ -40,6 +37,7 @@ export const refresh = async () => {
     isAsking = false;
   }
 };
+setInterval(() => soon(() => refresh(!doc.hidden)), FRESH_MS);
 
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.
 const ASSIGNMENTS_MAX = 200;

@@ -25,7 +25,7 @@ import { adopt, apiUrl, armIfAny, drop, emit } from "./delivery.js";
 import { assigned, decide, readAssignments } from "./experiments.js";
 import { goLive, isLive } from "./page.js";
 import { beginView, follow, watch } from "./views.js";
-import { consentTo, counted, forced, isKnown, isPreview, remember } from "./visitor.js";
+import { consentTo, counted, forced, isPreview, remember, visitorId } from "./visitor.js";
 
 // Calls made before the page counts: before this script came, before consent, or while the page is rendered ahead.
 const early = [];
@@ -93,7 +93,7 @@ const begin = () => {
   if (!doc.prerendering) return void start();
   // A page that is rendered ahead shows its variant to a visitor who is known, and counts on activation only.
   on(doc, "prerenderingchange", start, { once: true });
-  if (WITH_EXPERIMENTS && isKnown) safe(() => (readAssignments(), decide()))();
+  if (WITH_EXPERIMENTS && visitorId) safe(() => (readAssignments(), decide()))();
 };
 
 const stub = win.grademypage;

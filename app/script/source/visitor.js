@@ -7,7 +7,7 @@ const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
 const consent = read(LOCAL, "gmp_consent");
 const isRefused = consent === "no" || (consent !== "yes" && doc.currentScript?.dataset.consent != null);
 const isBot = !config.countBots
-  && (nav.webdriver || /bot\b|crawl|spider|slurp|headless|lighthouse/i.test(nav.userAgent));
+  && (nav.webdriver || /bot\b|crawl|spider|headless|lighthouse/i.test(nav.userAgent));
 
 // ?gmp_force=EXPERIMENT:VARIANT[,...] lasts for the tab's session, ?gmp_force=off shows the page without
 // experiments, ?gmp_force= ends the preview. Only ids of the configuration count; nothing else is kept.
@@ -36,7 +36,6 @@ export let counted = isCountable && !isRefused;
 
 export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/
   .exec(`${safe(() => doc.cookie)()}; gmp_vid=${read(LOCAL, "gmp_vid") || ""}`)?.[1];
-export const isKnown = visitorId;
 
 const forget = () => {
   visitorId = "";
