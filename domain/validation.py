@@ -23,6 +23,13 @@ WINDOW_HOURS_MAX = 2_160
 TRAFFIC_PERCENTAGE_MAX = 100
 
 _PROPERTY = re.compile(r"-{0,2}[a-z][a-z-]*")
+# What ran or loaded something in browsers of some time, and what ends the element around a sheet.
+_CSS_REFUSED = re.compile(
+    r"@import|expression\s*\(|-moz-binding|(?<![-\w])behavior\s*:|javascript:|</", re.IGNORECASE
+)
+# A sheet that looks at attributes and loads by what it finds tells others what visitors type.
+_CSS_LOADS = re.compile(r"url\s*\(|image-set|src\s*\(", re.IGNORECASE)
+_CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))")
 # PostgreSQL's jsonb stores no NUL, UTF-8 has no lone surrogate.
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -77,6 +84,17 @@ def _problems_of_change(path: str, change: VariantChange) -> Iterator[FieldError
     if styled and not wrong and not _PROPERTY.fullmatch(change.property or ""):
         wrong.append(FieldError(f"{path}.property", "must be a CSS property such as background-color"))
     yield from wrong
+    if styled or change.change_type == "css":
+        yield from _problems_of_css(f"{path}.value", change.selector, change.value)
+
+
+def _problems_of_css(path: str, selector: str, value: str) -> Iterator[FieldError]:
+    # Names may be spelled with escapes; a bracket that is escaped selects nothing.
+    spelled = _CSS_ESCAPE.sub(lambda found: chr(int(found[1], 16) % 0x110000) if found[1] else found[2], value)
+    if _CSS_REFUSED.search(spelled):
+        yield FieldError(path, "must not hold @import, expression(), behavior:, -moz-binding, javascript: or </")
+    elif _CSS_LOADS.search(spelled) and "[" in selector + value:
+        yield FieldError(path, "must not load an address for elements that are chosen by an attribute")
 
 
 def _problems_of_goals(goals: Sequence[Goal]) -> Iterator[FieldError]:

