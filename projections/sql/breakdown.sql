@@ -1,3 +1,6 @@
+-- limit: hold up nobody for long, within this transaction
+set local statement_timeout = '5s';
+
 -- visitors: distinct visitors of an experiment by what a dimension says of their first exposure
 select value, variant_id, epoch, sum(visitors)::bigint
 from (

@@ -85,6 +85,21 @@ async def test_the_page_breaks_a_goal_down(visitor: httpx.AsyncClient, project: 
     assert "Choose what to break “conversion” down by." in plain
 
 
+async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(
+    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one read that grows with visitors holds up nobody for long."""
+    experiment = await project.running()
+    slow = {
+        "limit": "set local statement_timeout = '20ms'",
+        "visitors": "select pg_sleep(10)",
+        "outcomes": "select 1",
+    }
+    monkeypatch.setattr("projections.breakdown.queries", lambda _: slow)
+    page = await visitor.get(address(experiment), params={"by": "device"})
+    assert (page.status_code, "so many visitors cannot be broken down" in words(page)) == (503, True)
+
+
 async def _visit(
     project: HttpProject, experiment: Json, agent: str, names: Iterable[str], **fields: object
 ) -> None:

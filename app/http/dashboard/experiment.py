@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from litestar import Response, get
 from litestar.params import FromPath
 from psycopg import AsyncConnection
@@ -14,6 +15,7 @@ from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
 from app.http.results import find_counted
+from app.problems import Problem
 from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
 from app.result_series import Series, series_of
@@ -123,7 +125,10 @@ async def _breakdown(
     if dimension is None or found.counted.by_day is None:
         return None
     plan, goal = found.counted.plan, found.counted.by_day.goal
-    segments = await read_segments(connection, project_id, plan.id, dimension, goal.name)
+    try:
+        segments = await read_segments(connection, project_id, plan.id, dimension, goal.name)
+    except psycopg.errors.QueryCanceled:
+        raise Problem(503, "breakdown_too_slow", "so many visitors cannot be broken down at the moment") from None
     return breakdown_of(plan, goal, dimension, segments, _alpha(results, goal))
 
 
