@@ -38,12 +38,14 @@ class Shop:
         admin = {"Authorization": f"Bearer {TOKEN}"}
         made = self.client.post(f"{API}/projects", json={"name": "Stoneware shop"}, headers=admin).json()
         self.project_id, self.auth = made["projectId"], {"Authorization": f"Bearer {made['secretKey']}"}
+        empty = self.client.post(f"{API}/projects", json={"name": "Empty shop"}, headers=admin).json()["projectId"]
         self.client.post("/dashboard/login", data={"token": TOKEN})
         project = f"/dashboard/projects/{self.project_id}"
         self.pages = {
             "log in": "/dashboard/login",
             "projects": "/dashboard",
-            "empty list": project,
+            "empty list": f"/dashboard/projects/{empty}",
+            "waiting": f"/dashboard/projects/{empty}/settings",
             "list": project,
             "settings": f"{project}/settings",
             "power": f"{project}/power?baseline=0.1&lift=0.1",
