@@ -45,8 +45,8 @@ async def read_segments(
 ) -> Segments:
     """Visitors, and their outcomes for a goal, by the values of a dimension.
 
-    Conversions by ids that were never exposed belong to no segment. QueryCanceled where it takes too long: it is the
-    one read that grows with visitors.
+    Conversions by ids that were never exposed belong to no segment. QueryCanceled where it takes too long: it
+    is the one read that grows with visitors.
     """
     parameters = {
         "project_id": project_id,
