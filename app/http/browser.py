@@ -53,9 +53,9 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     content type says, gzip allowed. One bad event never costs its neighbours.
     """
     services.shed_load()
+    context = _context(services, dict(request.scope["headers"]))
     with services.inflated.inflate(await request.body(), request.headers.get("content-encoding")) as body:
-        headers = dict(request.scope["headers"])
-    answer = await _append(services, body, request.headers.get("origin"), _context(services, headers))
+        answer = await _append(services, body, request.headers.get("origin"), context)
     return Response(answer, status_code=202, media_type="application/json")
 
 
