@@ -66,8 +66,9 @@ async def project(connection):
 async def _fill_with_other_experiments(connection: Any, table: str) -> None:
     await connection.execute(
         f"insert into {table} select (jsonb_populate_record(old, new)).*"
-        f" from (select t as old from {table} t limit 1),"
-        " (select jsonb_build_object('experiment_id', gen_random_uuid()) as new from generate_series(1, 10000))"
+        f" from (select t as old from {table} t limit 1) one,"
+        " (select jsonb_build_object('experiment_id', gen_random_uuid()) as new"
+        " from generate_series(1, 10000)) made"
     )
 
 
