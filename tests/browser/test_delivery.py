@@ -158,15 +158,19 @@ def test_what_the_server_refuses_for_good_is_not_sent_again(site, page):
 
 
 def test_a_long_outage_keeps_the_newest_events(site, page):
-    """The outbox holds 64 KB at most; the oldest go first."""
+    """The outbox holds 500 events and 250,000 characters at most; the oldest go first."""
     site.answer = refuse(503, Retry_After="60")
     page.goto("/")
     page.evaluate("() => { for (let i = 0; i < 600; i++) grademypage.track('event_' + i) }")
     kept = page.evaluate(OUTBOX)
     assert kept[-1] == "event_599"
     assert "pageview" not in kept
-    assert 150 < len(kept) <= 500
-    assert page.evaluate("Object.values(localStorage).join('').length") < 66_000
+    assert len(kept) == 500
+    page.evaluate("""() => {
+      for (let i = 0; i < 60; i++) grademypage.track("large", { eventData: { text: "x".repeat(8e3) } });
+    }""")
+    assert 20 <= page.evaluate(OUTBOX).count("large") < 40
+    assert page.evaluate("Object.values(localStorage).join('').length") < 251_000
 
 
 def test_two_tabs_do_not_lose_each_other_s_events(site, page):

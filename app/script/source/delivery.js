@@ -8,7 +8,7 @@ const EVENTS_PER_BODY = 50;
 // Bodies that outlive their page share 64 KiB in a browser.
 const BODY_BYTES = 60e3;
 const OUTBOX_EVENTS = 500;
-const OUTBOX_CHARS = 65536;
+const OUTBOX_CHARS = 250e3;
 const ORDINARY_DELAY_MS = 1000;
 const BACKOFF_MS = 1000;
 const BACKOFF_MS_MAX = 300e3;
