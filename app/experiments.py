@@ -1,7 +1,6 @@
 """Experiments: commands decided against the present state, their facts appended with it in one commit."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -156,36 +155,6 @@ def documented(experiment: Experiment) -> dict[str, Any]:
         "trafficPercentage": experiment.traffic_percentage,
         "variants": [_documented_variant(variant) for variant in experiment.variants],
     }
-
-
-class ActiveExperiments:
-    """What each project shows now, at most a second old; the pages that ask are many."""
-
-    SECONDS = 1.0
-    PROJECTS_MAX = 10_000
-
-    def __init__(self) -> None:
-        self._known: dict[UUID, tuple[float, list[dict[str, Any]]]] = {}
-        self._changes = 0
-
-    async def get(self, connections: Any, project_id: UUID) -> list[dict[str, Any]]:  # noqa: ANN401
-        """The running experiments of a project in the documented shape."""
-        found = self._known.get(project_id)
-        if found is None or found[0] < time.monotonic():
-            changes = self._changes
-            async with connections.connection() as connection:
-                running = await read_experiments(connection, project_id, running_only=True)
-            if len(self._known) >= self.PROJECTS_MAX:
-                self._known.clear()
-            found = (time.monotonic() + self.SECONDS, [documented(experiment) for experiment in running])
-            if changes == self._changes:  # otherwise it was read before a change, and is stale already
-                self._known[project_id] = found
-        return found[1]
-
-    def forget(self, project_id: UUID) -> None:
-        """Read the project's experiments anew next time."""
-        self._changes += 1
-        self._known.pop(project_id, None)
 
 
 def _documented_variant(variant: Variant) -> dict[str, Any]:

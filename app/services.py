@@ -11,10 +11,10 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from app.active_experiments import ActiveExperiments
 from app.attempts import Attempts
 from app.database import connect_to_write, open_pool
 from app.event_rows import Horizon
-from app.experiments import ActiveExperiments
 from app.export import EventExports
 from app.find_results import Replays
 from app.json_body import Inflated

@@ -26,7 +26,7 @@ PREFIX = "/api/analytics"
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 _ANY_ORIGIN = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after"),
+    (b"access-control-expose-headers", b"retry-after, experiments-version"),
 )
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
@@ -55,11 +55,14 @@ async def track(request: AnyRequest, services: NamedDependency[Services]) -> Res
     services.shed_load()
     context = _context(services, dict(request.scope["headers"]))
     with services.inflated.inflate(await request.body(), request.headers.get("content-encoding")) as body:
-        answer = await _append(services, body, request.headers.get("origin"), context)
-    return Response(answer, status_code=202, media_type="application/json")
+        answer, version = await _append(services, body, request.headers.get("origin"), context)
+    return Response(answer, status_code=202, media_type="application/json", headers=_versioned(version))
 
 
-async def _append(services: Services, body: bytes, origin: str | None, context: bytes | None) -> bytes:
+async def _append(
+    services: Services, body: bytes, origin: str | None, context: bytes | None
+) -> tuple[bytes, str | None]:
+    """Answer a batch once it is durable, and name what runs: an open page hears of a stopped experiment by it."""
     services.shed_load()
     now = datetime.now(UTC)
     batch = decode_track(body, now, services.horizon, context)
@@ -79,7 +82,7 @@ async def _append(services: Services, body: bytes, origin: str | None, context: 
     if duplicates or rejected:
         services.told.add(batch.project_id, duplicates, [each.reason for each in rejected])
     answer = Accepted(accepted=len(outcomes) - duplicates - len(refused), duplicates=duplicates, rejected=rejected)
-    return msgspec.json.encode(answer)
+    return msgspec.json.encode(answer), await services.active.version(services.pool, batch.project_id)
 
 
 @route("/script.js", http_method=READ, summary="The tracking script of a project", tags=["browser"])
@@ -93,10 +96,11 @@ async def script(request: AnyRequest, services: NamedDependency[Services]) -> Re
     if request.query_params.get("preview") == "1":
         body = render_preview(base_url)
     else:
+        running = await services.active.get(services.pool, project.project_id)
         body = render_script(
             project_id=str(project.project_id),
             base_url=base_url,
-            experiments=await services.active.get(services.pool, project.project_id),
+            experiments=running.experiments,
             count_bots=services.settings.count_bots,
         )
     coding = chosen_coding(request.headers.get("accept-encoding", ""))
@@ -110,8 +114,9 @@ async def script(request: AnyRequest, services: NamedDependency[Services]) -> Re
 async def active_experiments(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Every running experiment in the documented shape."""
     project = await _project(request, services)
-    experiments = await services.active.get(services.pool, project.project_id)
-    return _cacheable(request, msgspec.json.encode({"experiments": experiments}), "application/json", {})
+    running = await services.active.get(services.pool, project.project_id)
+    body = msgspec.json.encode({"experiments": running.experiments})
+    return _cacheable(request, body, "application/json", _versioned(running.version))
 
 
 @route(
@@ -162,17 +167,14 @@ def take_plain_batches(app: ASGIApp) -> ASGIApp:
         origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         try:
             services: Services = scope["litestar_app"].state.services
-            answer = await _append(services, inflate(body, None), origin, _context(services, headers))
+            answer, version = await _append(services, inflate(body, None), origin, _context(services, headers))
         except Exception as error:  # noqa: BLE001  (raised again where the error map hears of it)
             await app(scope, _raising(error), send)
             return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 202,
-                "headers": [*_JSON, (b"content-length", str(len(answer)).encode())],
-            }
-        )
+        start = [*_JSON, (b"content-length", str(len(answer)).encode())]
+        if version is not None:
+            start.append((b"experiments-version", version.encode()))
+        await send({"type": "http.response.start", "status": 202, "headers": start})
         await send({"type": "http.response.body", "body": answer, "more_body": False})
 
     return middleware
@@ -218,6 +220,10 @@ _PUBLIC_PATHS = {f"{PREFIX}{path}" for path in ("/track", "/experiments/active",
 async def _project(request: AnyRequest, services: Services) -> Project:
     project_id = parse_project_id(request.query_params.get("projectId"))
     return await services.projects.get(services.pool, project_id)
+
+
+def _versioned(version: str | None) -> dict[str, str]:
+    return {} if version is None else {"Experiments-Version": version}
 
 
 def _cacheable(request: AnyRequest, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response[bytes]:

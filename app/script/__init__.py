@@ -6,6 +6,7 @@ load the script with async.
 """
 
 import functools
+import hashlib
 import html
 import importlib.resources
 import json
@@ -15,6 +16,7 @@ from typing import Any
 from app.script.sanitizing import sanitize_html
 
 __all__ = [
+    "experiments_version",
     "render_async_snippet",
     "render_demo",
     "render_preview",
@@ -43,10 +45,16 @@ def render_script(
         "projectId": project_id,
         "baseUrl": base_url.rstrip("/"),
         **({"countBots": True} if count_bots else {}),
+        **({"version": experiments_version(experiments)} if experiments else {}),
         "experiments": [_experiment(experiment) for experiment in experiments],
     }
     # A page without experiments need not carry what changes pages.
     return _filled("full" if experiments else "core", config).encode("ascii")
+
+
+def experiments_version(experiments: Sequence[Mapping[str, Any]]) -> str:
+    """Name what runs: pages compare it with what answers to their events say, and ask when it differs."""
+    return hashlib.sha256(json.dumps(experiments, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def render_preview(base_url: str) -> bytes:

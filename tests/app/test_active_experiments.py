@@ -1,16 +1,20 @@
 """GET /experiments/active: what runs now, in the documented shape and nothing else."""
 
 import asyncio
+import gzip
+import re
 from typing import Any
 
 import httpx
+import msgspec
+import psycopg
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from app import experiments
+from app import active_experiments, experiments
 from app.experiments import read_experiments
 from domain.experiment import Experiment
-from tests.app.http_project import API, HttpProject, experiment_body
+from tests.app.http_project import API, HttpProject, event, experiment_body
 from tests.app.wire_shape import wire
 
 CHANGES = [
@@ -112,13 +116,63 @@ async def test_an_answer_that_was_read_before_a_change_does_not_outlive_it(
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(experiments, "read_experiments", slowly)
+    monkeypatch.setattr(active_experiments, "read_experiments", slowly)
     overlapping = asyncio.create_task(project.active())
     await read.wait()
     await project.step(experiment, "pause")
     go_on.set()
     await overlapping
     assert names(await project.active()) == []
+
+
+async def test_every_answer_names_what_runs(project: HttpProject) -> None:
+    """The script, the list and what acknowledges events say the same, until something changes."""
+    experiment = await project.running()
+    script = await project.client.get(f"{API}/script.js", params={"projectId": project.project_id})
+    (inlined,) = re.findall(r'"version":"([0-9a-f]+)"', script.text)
+    assert inlined == version(await project.active()) == version(await project.track(event()))
+    zipped = gzip.compress(project.track_body(msgspec.json.encode([event()])))
+    answer = await project.client.post(f"{API}/track", content=zipped, headers={"content-encoding": "gzip"})
+    assert version(answer) == inlined
+    assert "experiments-version" in answer.headers["access-control-expose-headers"]
+    await project.step(experiment, "stop")
+    assert version(await project.active()) == version(await project.track(event())) != inlined
+
+
+async def test_events_are_acknowledged_though_what_runs_cannot_be_read(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an error of the database nor one that does not answer costs more than the name of what runs."""
+
+    async def failing(*_: Any, **__: Any) -> list[Experiment]:
+        raise psycopg.OperationalError("gone")
+
+    async def hanging(*_: Any, **__: Any) -> list[Experiment]:
+        await asyncio.Event().wait()
+        return []
+
+    for broken in (failing, hanging):
+        monkeypatch.setattr(active_experiments, "read_experiments", broken)
+        answer = await project.track(event())
+        assert answer.status_code == 202
+        assert answer.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+        assert version(answer) is None
+
+
+async def test_those_who_ask_together_wait_for_one_answer(
+    project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second that ends under load costs one query."""
+    reads = 0
+
+    async def counted(*arguments: Any, **options: Any) -> list[Experiment]:
+        nonlocal reads
+        reads += 1
+        return await read_experiments(*arguments, **options)
+
+    monkeypatch.setattr(active_experiments, "read_experiments", counted)
+    await asyncio.gather(*(project.active() for _ in range(20)))
+    assert reads == 1
 
 
 async def test_who_knows_the_answer_already_gets_304(project: HttpProject, snapshot: SnapshotAssertion) -> None:
@@ -146,3 +200,8 @@ async def test_without_a_project_there_is_no_answer(
 def names(answer: httpx.Response) -> list[str]:
     """The names of the experiments in an answer."""
     return [experiment["name"] for experiment in answer.json()["experiments"]]
+
+
+def version(answer: httpx.Response) -> str | None:
+    """What an answer says of the running experiments."""
+    return answer.headers.get("experiments-version")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from app.script import render_preview, render_script
+from app.script import experiments_version, render_preview, render_script
 
 PROJECT_ID = "6d1c2b1e-0d5f-4f5c-9a57-0c8a5c1f3b11"
 EXPERIMENT_ID = "0b9d2f6e-53a8-4a3b-8f0f-4d0c6f7f2a01"
@@ -87,6 +87,8 @@ class Site:
     pages: dict[str, str] = field(default_factory=dict)
     page_headers: dict[str, str] = field(default_factory=dict)
     experiments: list[dict[str, Any]] = field(default_factory=list)
+    # What a browser took from its cache, if that is something else.
+    cached_experiments: list[dict[str, Any]] | None = None
     project_id: str = PROJECT_ID
     count_bots: bool = True
     base_url: str = ""
@@ -156,10 +158,11 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, render_preview(self.site.url), headers)
         elif path in SCRIPT_PATHS:
             time.sleep(self.site.script_delay_seconds)
+            cached = self.site.cached_experiments
             script = render_script(
                 project_id=self.site.project_id,
                 base_url=self.site.base_url or self.site.url,
-                experiments=self.site.experiments,
+                experiments=self.site.experiments if cached is None else cached,
                 count_bots=self.site.count_bots,
             )
             self._note("GET")
@@ -167,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == ACTIVE_PATH:
             self._note("GET")
             active = json.dumps({"experiments": self.site.experiments}).encode()
-            self._send(200, active, {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"})
+            self._send(200, active, {"Content-Type": "application/json", **self._cors()})
         elif path in self.site.pages:
             headers = {"Content-Type": "text/html; charset=utf-8", **self.site.page_headers}
             pieces = self.site.pages[path].split("|") if self.site.pause_seconds else [self.site.pages[path]]
@@ -190,11 +193,17 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.site.other_posts[self.path] = json.loads(body)
         self._note("POST")
-        cors = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
-        self._send(status, b"{}", {"Content-Type": "application/json", **cors, **headers})
+        self._send(status, b"{}", {"Content-Type": "application/json", **self._cors(), **headers})
 
     def log_message(self, *_: object) -> None:
         """Keep the test output clean."""
+
+    def _cors(self) -> dict[str, str]:
+        return {
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Expose-Headers": "Retry-After, Experiments-Version",
+            "Experiments-Version": experiments_version(self.site.experiments),
+        }
 
     def _note(self, method: str) -> None:
         with self.site.changed:

@@ -161,6 +161,25 @@ def test_leaving_the_address_of_an_experiment_brings_the_original_back(site, pag
     assert page.evaluate(STATE) == CHANGED
 
 
+def test_what_no_longer_fits_its_selector_is_brought_back_too(site, page):
+    """A change may take its own element out of what it selects, and so may the page."""
+    site.pages["/"] = page_html('<h1 class="big">Original</h1><p id="p">old</p>')
+    site.experiments = [
+        everybody_sees(
+            change("class", "h1:not(.blue)", "blue"),
+            change("text", "#p", "new"),
+            urlMatchType="exact",
+            targetUrl="/",
+        )
+    ]
+    page.goto("/")
+    page.wait_for_function("document.querySelector('h1').className === 'big blue'")
+    assert page.inner_text("#p") == "new"
+    page.evaluate("() => { document.querySelector('p').id = 'q'; history.pushState({}, '', '/elsewhere') }")
+    page.wait_for_function("document.querySelector('h1').className === 'big'")
+    assert page.inner_text("#q") == "old"
+
+
 def test_a_selector_that_does_not_parse_harms_nobody(site, page):
     """A bad change is left out; its neighbours and the page are not touched."""
     site.experiments = [everybody_sees(change("text", "h1[", "Bad"), change("text", "h1", "Good"))]

@@ -1,4 +1,4 @@
-"""Pages that stay open learn what runs: a stopped experiment takes nobody in a minute later."""
+"""Pages learn what runs: with the answer to an event, or within a minute of silence."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_page_asks_again_when_it_goes_on_after_a_minute(site, page, clock):
     page.goto("/")
     navigate(page, "/soon")
     site.wait_for("pageview", 2)
-    page.evaluate("() => Object.defineProperty(document, 'hidden', { get: () => true })")
+    page.evaluate("() => Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })")
     clock.fast_forward(120_000)
     site.settle(page, 0.3)
     assert GET_ACTIVE not in site.asked
@@ -37,11 +37,45 @@ def test_a_page_asks_again_when_it_goes_on_after_a_minute(site, page, clock):
     site.settle(page, 0.3)  # the page takes the answer in
     clock.fast_forward(61_000)
     with page.expect_response(f"**{ACTIVE_PATH}*"):
-        page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')) }")
+        page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
     site.settle(page, 0.3)
     navigate(page, "/soon-again")
     site.wait_for("experiment_impression", 4)
     assert site.asked.count(GET_ACTIVE) == 2
+
+
+def test_the_answer_to_an_event_says_that_something_else_runs(site, page):
+    """The kill switch reaches a page that does anything at all at once; what still runs is asked for once."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    site.wait_for("pageview")
+    assert page.inner_text("h1") == "Changed"
+    site.experiments = []
+    page.evaluate("grademypage.trackConversion('signup')")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")
+    page.evaluate("grademypage.trackConversion('purchase')")
+    site.wait_for("conversion", 2)
+    site.settle(page, 0.3)
+    assert site.asked.count(GET_ACTIVE) == 1
+
+
+def test_a_script_from_the_cache_hears_of_a_stop_with_its_first_event(site, page):
+    """However old it is, the page need not be open for a minute more."""
+    site.cached_experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")
+    assert page.evaluate("grademypage.getExperimentAssignments()") == []
+
+
+def test_answers_without_a_version_are_no_news(site, page):
+    """A proxy that takes the header away makes no page ask."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    site.answer = lambda: (202, {"Access-Control-Expose-Headers": "Retry-After"})
+    page.goto("/")
+    site.wait_for("pageview")
+    site.settle(page, 0.3)
+    assert GET_ACTIVE not in site.asked
+    assert page.inner_text("h1") == "Changed"
 
 
 def test_a_page_that_is_only_looked_at_learns_within_a_minute(site, page, clock):

@@ -129,7 +129,7 @@ async def show_settings(
         problem.status if problem else 200,
         project=project,
         snippet=render_snippet(str(project_id), origin),
-        async_snippet=render_async_snippet(str(project_id), origin, running),
+        async_snippet=render_async_snippet(str(project_id), origin, running.experiments),
         manages=login_of(request).may(project_id, "owner"),
         failed=failed,
         problem=problem,

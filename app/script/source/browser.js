@@ -28,11 +28,8 @@ export const setCookie = safe((value, seconds) => {
   const secure = location.protocol === "https:" ? ";Secure" : "";
   doc.cookie = `gmp_vid=${value};Max-Age=${seconds};Path=/;SameSite=Lax${secure}`;
 });
-export const ourKeys = (prefix, area = LOCAL) => {
-  const keys = safe(() => Object.keys(win[area]))() || [];
-  return keys.filter((key) => key.startsWith(prefix));
-};
+export const eachKey = safe((prefix, f, area = LOCAL) =>
+  Object.keys(win[area]).forEach((key) => key.startsWith(prefix) && f(key, area)));
 
-// crypto.randomUUID exists on secure origins only.
-export const uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
-  (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
+// crypto.randomUUID exists on secure origins only; the address of a blob ends in an id of the same kind everywhere.
+export const uuid = () => URL.createObjectURL(new Blob()).slice(-36);

@@ -69,7 +69,7 @@ const owns = (change, element) => {
 // One step of a change per sweep; false when this second's steps are used up.
 const mayStep = (change, isQuiet) => {
   const now = performance.now();
-  if (!(now - change.since_ < 1000)) Object.assign(change, { since_: now, steps_: [0, 0] });
+  if (!(now - change.since_ < 1000)) { change.since_ = now; change.steps_ = [0, 0]; }
   const limit = isQuiet ? PARSING_STEPS_PER_SECOND : REAPPLIES_PER_SECOND;
   return change.steps_[+isQuiet]++ < limit;
 };
@@ -82,9 +82,7 @@ const applySheet = (change) => {
     change.sheet_ = new CSSStyleSheet();
     change.sheet_.replaceSync(change.value.includes("{") ? change.value : `${change.selector}{${change.value}}`);
   }
-  if (!doc.adoptedStyleSheets.includes(change.sheet_)) {
-    doc.adoptedStyleSheets = [...doc.adoptedStyleSheets, change.sheet_];
-  }
+  if (!doc.adoptedStyleSheets.includes(change.sheet_)) doc.adoptedStyleSheets.push(change.sheet_);
 };
 
 const applyChange = safe((change) => {
@@ -111,6 +109,7 @@ const applyChange = safe((change) => {
     // Or the parser would put the rest of a text that it had begun into ours.
     if (isQuiet && kind.save_) element.append(new Comment());
     const after = kind.look_(element, change);
+    if (!was) change.met_.push(new WeakRef(element));
     change.seen_.set(element, { before_: before, after_: after, nodes_: kind.save_ && nodes(element) });
   }
 });
@@ -121,7 +120,8 @@ const undoChange = safe((change) => {
     return;
   }
   const kind = kinds[change.changeType];
-  for (const element of doc.querySelectorAll(change.selector)) {
+  for (const met of change.met_) {
+    const element = met.deref();
     const was = change.seen_.get(element);
     if (was && isSame(was.after_, kind.look_(element, change))) kind.undo_(element, change, was.before_);
   }
@@ -132,7 +132,7 @@ const observer = new MutationObserver(safe(sweep));
 
 export const show = (changes) => {
   active.filter((change) => !changes.includes(change)).reverse().forEach(undoChange);
-  changes.filter((change) => !active.includes(change)).forEach((change) => { change.seen_ = new WeakMap(); });
+  changes.filter((change) => !active.includes(change)).forEach((change) => { change.seen_ = new WeakMap(); change.met_ = []; });
   active = changes;
   owners = new WeakMap();
   observer.disconnect();

@@ -1,6 +1,7 @@
 // Delivery: an event leaves the outbox when the server has answered, and not before.
-import { LOCAL, nav, ourKeys, parse, read, remove, safe, soon, uuid, write } from "./browser.js";
+import { LOCAL, nav, eachKey, parse, read, remove, safe, soon, uuid, write } from "./browser.js";
 import { config } from "./config.js";
+import { hear } from "./experiments.js";
 import { isLeaving, isLive, view } from "./page.js";
 import { consentTo, counted, sessionId, timestamp, visitorId } from "./visitor.js";
 
@@ -10,7 +11,7 @@ const BODY_BYTES = 60e3;
 const OUTBOX_EVENTS = 500;
 const OUTBOX_CHARS = 250e3;
 const ORDINARY_DELAY_MS = 1000;
-const BACKOFF_MS = 1000;
+const BACKOFF_MS = 500;
 const BACKOFF_MS_MAX = 300e3;
 const ANSWER_MS_MAX = 30e3;
 
@@ -39,12 +40,12 @@ const persist = () => {
 // What earlier pages could not deliver. An open tab may lose its copy to this one and still sends from memory:
 // the server counts an event that comes twice once.
 export const adopt = () => {
-  for (const key of ourKeys(outboxPrefix)) {
+  eachKey(outboxPrefix, (key) => {
     const left = (read(LOCAL, key) || "").split("\n");
     outbox.push(...left.filter((event) => parse(event) && !outbox.includes(event)));
     // A storage that is full has no room for two copies: the first one stays.
     if (persist()) remove(key);
-  }
+  });
 };
 
 // Our own back-off gives way when the page ends or the network is back; what the server asked for does not.
@@ -53,9 +54,7 @@ export const hurry = () => {
   flush();
 };
 
-const arm = (delay) => {
-  timer ||= setTimeout(safe(() => { timer = 0; flush(); }), delay);
-};
+const arm = (delay) => { timer ||= setTimeout(safe(flush), delay); };
 
 const nextBatch = () => {
   const batch = [];
@@ -101,11 +100,11 @@ const send = async (batch) => {
       method: "POST",
       body,
       keepalive,
-      credentials: "omit",
       signal: AbortSignal.timeout?.(ANSWER_MS_MAX),
     });
     status = answer.status;
     retryAfter = answer.headers.get("Retry-After");
+    if (WITH_EXPERIMENTS) hear(answer);
   } catch (error) {
     // A beacon tells nothing about its arrival: the events stay, and are sent again from the next page.
     if (isLeaving) safe(() => nav.sendBeacon(trackUrl, body))();
@@ -130,10 +129,9 @@ const settle = safe((batch, status, retryAfter) => {
   if (now < retryAt && !retryAfter) return;
   // Seconds, as our server says; a date, which others may put there, is as good as nothing said.
   const asked = parseFloat(retryAfter) * 1000;
-  serverSaidWhen = asked >= 0;
-  const backoff = Math.min(BACKOFF_MS * 2 ** failures++, BACKOFF_MS_MAX) * (0.5 + Math.random() / 2);
-  // Spread the visitors that were told the same moment.
-  retryAt = now + (serverSaidWhen ? Math.min(asked, BACKOFF_MS_MAX) + Math.random() * BACKOFF_MS : backoff);
+  serverSaidWhen = asked > 0;
+  // Spread over as much again: many visitors were told the same moment.
+  retryAt = now + Math.min(serverSaidWhen ? asked : BACKOFF_MS * 2 ** failures++, BACKOFF_MS_MAX) * (1 + Math.random());
   arm(retryAt - now);
 });
 

@@ -1,7 +1,8 @@
 // Experiments: which variant this visitor keeps, and what it shows.
 //
-// A page that stays open asks what runs, every minute while it is seen and when it is taken up again: what was stopped
-// goes, and nobody is given a variant of an experiment that was stopped longer ago.
+// A page asks what runs when an answer to its events says that something else does, every minute while it is seen, and
+// when it is taken up again: what was stopped goes, and nobody is given a variant of an experiment that was stopped
+// longer ago.
 import { assign, matchesUrl } from "./assignment.js";
 import { LOCAL, doc, parse, read, safe, soon, write } from "./browser.js";
 import { show } from "./changes.js";
@@ -31,12 +32,16 @@ export const refresh = async (isDue = isStale()) => {
       byId(config.experiments, id)?.variants.forEach(({ changes }, i) => { variants[i].changes = changes; });
     }
     config.experiments = experiments;
+    config.version = versionIn(answer);
     readAt = Date.now();
     decide();
   } finally {
     isAsking = false;
   }
 };
+// Nothing, where a proxy took the header away.
+const versionIn = ({ headers }) => headers.get("Experiments-Version");
+export const hear = (answer) => versionIn(answer) && refresh(versionIn(answer) !== config.version);
 setInterval(() => soon(() => refresh(!doc.hidden)), FRESH_MS);
 
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.

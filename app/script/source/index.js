@@ -36,12 +36,12 @@ const api = {
   q: { push: (...calls) => calls.forEach(replay) },
   track: safe((eventType, options) => {
     if (!isLive) return void (early.length < EARLY_MAX && early.push(["track", eventType, options]));
-    if (typeof eventType !== "string" || !eventType) return;
+    if (!eventType?.trim?.()) return;
     follow();
     const name = options?.eventName;
     const data = safe(() => JSON.stringify(options.eventData))();
     emit(eventType, {
-      eventName: name == null ? undefined : String(name),
+      eventName: name == null ? name : String(name),
       eventData: data?.[0] === "{" ? JSON.parse(data) : undefined,
     }, eventType === "conversion");
   }),

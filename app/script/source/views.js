@@ -20,7 +20,7 @@ const utmOf = (search) => {
 
 export const beginView = (referrer) => {
   setView({ key: viewKey(), pathname: location.pathname, fullUrl: location.href, scrolled_: 0, told_: new Set() });
-  visibleSince = doc.visibilityState === "visible" ? performance.now() : 0;
+  visibleSince = doc.hidden ? 0 : performance.now();
   emit("pageview", { referrer: referrer || undefined, utm: utmOf(location.search) });
   if (WITH_EXPERIMENTS) decide();
 };
@@ -74,7 +74,7 @@ export const watch = () => {
   on(win, "hashchange", follow);
   on(win, "scroll", measureScroll, { passive: true });
   on(win, "pagehide", leave);
-  on(doc, "visibilitychange", () => (doc.visibilityState === "hidden" ? leave() : comeBack()));
+  on(doc, "visibilitychange", () => (doc.hidden ? leave() : comeBack()));
   on(win, "pageshow", (event) => {
     if (!event.persisted) return;
     comeBack();

@@ -1,5 +1,5 @@
 // Who: privacy, bots, previews, visitor, session and time.
-import { COOKIE_SECONDS, LOCAL, SESSION, doc, nav, ourKeys, parse, read, remove, safe, setCookie, uuid, win, write } from "./browser.js";
+import { COOKIE_SECONDS, LOCAL, SESSION, doc, eachKey, nav, parse, read, remove, safe, setCookie, uuid, win, write } from "./browser.js";
 import { byId, config } from "./config.js";
 
 const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
@@ -34,13 +34,13 @@ export const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener
 const isCountable = !isPrivate && !isBot && !forced && !isPreview;
 export let counted = isCountable && !isRefused;
 
-export let visitorId = /(?:^|; )gmp_vid=([\w.-]{1,64})(?:;|$)/
+export let visitorId = /\bgmp_vid=([\w.-]{1,64})(?:;|$)/
   .exec(`${safe(() => doc.cookie)()}; gmp_vid=${read(LOCAL, "gmp_vid") || ""}`)?.[1];
 
 const forget = () => {
   visitorId = "";
   setCookie("", 0);
-  [LOCAL, SESSION].forEach((area) => ourKeys("gmp_", area).forEach((key) => remove(key, area)));
+  [LOCAL, SESSION].forEach((area) => eachKey("gmp_", remove, area));
 };
 if (isPrivate) forget();
 
@@ -60,14 +60,20 @@ export const sessionId = (now) => {
   return session.id;
 };
 
-// The server takes two events of one visitor, type and path in the same millisecond for one, so each gets its
-// own, across tabs too as soon as a tab sees what another has written. A mark far ahead is left by a clock that was wrong: it is not followed.
+// The server takes two events of one visitor, type and path in the same millisecond for one, so each gets its own.
+// Tabs see late what others have written: each has one millisecond in 16 for itself, and takes another one when it
+// meets its own in what another tab wrote. A mark far ahead is left by a clock that was wrong: it is not followed.
 const CLOCK_AHEAD_MS = 60e3;
+const SLOTS = 16;
+let slot = (Math.random() * SLOTS) | 0;
 let lastTimestamp = 0;
 export const timestamp = () => {
   const now = Date.now();
-  const last = Math.max(lastTimestamp, +read(LOCAL, "gmp_ts") || 0);
-  lastTimestamp = last - now > CLOCK_AHEAD_MS ? now : Math.max(now, last + 1);
+  const told = +read(LOCAL, "gmp_ts") || 0;
+  if (told !== lastTimestamp) while (told % SLOTS === slot) slot = (Math.random() * SLOTS) | 0;
+  const last = Math.max(lastTimestamp, told);
+  const latest = last - now > CLOCK_AHEAD_MS ? now : Math.max(now, last + SLOTS);
+  lastTimestamp = Math.floor((latest - slot) / SLOTS) * SLOTS + slot;
   write(LOCAL, "gmp_ts", lastTimestamp);
   return lastTimestamp;
 };
