@@ -7,6 +7,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,10 +26,16 @@ fsync = off
 synchronous_commit = on
 full_page_writes = off
 max_connections = 60
+max_wal_size = '256MB'
 shared_buffers = '64MB'
 jit = off
 """
 
+
+# A database is some 400 small files: made in memory in 30 ms, on an ordinary disk in 400. Where memory is
+# scarce, the ordinary place for temporary files is taken.
+_MEMORY = Path("/dev/shm")  # noqa: S108  (a directory that nobody else can name is made in it)
+_MEMORY_BYTES_MIN = 4 * 2**30
 
 # The commands refuse such a server unless they are told so by name.
 os.environ.setdefault("PROOFLOG_ALLOW_UNSAFE", "fsync,full_page_writes")
@@ -47,7 +54,8 @@ def postgres() -> Iterator[str]:
     if named:
         yield named
         return
-    directory = Path(tempfile.mkdtemp(prefix="prooflog-test-"))
+    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
+    directory = Path(tempfile.mkdtemp(prefix="prooflog-test-", dir=_MEMORY if has_room else None))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         server = EmbeddedPostgres(directory, _CONFIGURATION)
@@ -62,7 +70,7 @@ def template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}")  # type: ignore[arg-type]
-    asyncio.run(_prepare(_with_database(postgres, name)))
+    asyncio.run(_prepare(psycopg.conninfo.make_conninfo(postgres, dbname=name)))
     yield name
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name}")  # type: ignore[arg-type]
@@ -71,10 +79,17 @@ def template(postgres: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres: str, template: str) -> Iterator[str]:
     """The address of a fresh, migrated database."""
+    with database_like(postgres, template) as url:
+        yield url
+
+
+@contextmanager
+def database_like(postgres: str, template: str) -> Iterator[str]:
+    """A copy of a database to which nobody is connected, dropped in the end; gives its address."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
-    yield _with_database(postgres, name)
+        connection.execute(f"create database {name} template {template} strategy file_copy")  # type: ignore[arg-type]
+    yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
 
@@ -90,7 +105,3 @@ async def _prepare(url: str) -> None:
     await prepare_database(url, {"fsync", "full_page_writes"})
     async with await connect(url) as connection:
         await ensure_partitions(connection, _START)
-
-
-def _with_database(url: str, name: str) -> str:
-    return psycopg.conninfo.make_conninfo(url, dbname=name)

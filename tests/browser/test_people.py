@@ -4,17 +4,16 @@ import http.client
 import json
 import re
 import time
-import uuid
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 
 from tests.app.http_project import API, conversion, event, experiment_body, impression
 from tests.browser.test_live_results import SHIFTS
+from tests.conftest import database_like
 from tests.running_server import running_server
 
 pytestmark = pytest.mark.browser
@@ -112,12 +111,11 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(postgres, template, tmp_path_factory):
     """One shop for all that is looked at here."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-    database_url = psycopg.conninfo.make_conninfo(postgres, dbname=name)
     directory = tmp_path_factory.mktemp("shop")
-    with running_server(database_url, directory, "--no-demo", PROOFLOG_ADMIN_TOKEN=TOKEN) as server:
+    with (
+        database_like(postgres, template) as database_url,
+        running_server(database_url, directory, "--no-demo", PROOFLOG_ADMIN_TOKEN=TOKEN) as server,
+    ):
         shop = Shop(server.url)
         shop.counted()
         yield shop

@@ -1,13 +1,16 @@
 """How PostgreSQL reaches the rows of hot statements: through keys, whatever the size of the tables."""
 
+import asyncio
 import json
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
+from app.database import connect
 from projections.catch_up import create_staging, use_schema
 from projections.conversions import apply as apply_conversions
 from projections.event_log import append
@@ -16,7 +19,8 @@ from projections.generations import catch_up_live, live_schema
 from projections.partitions import ensure_partitions
 from projections.queries import queries
 from projections.steps import NIL, Step, run_queries, step_parameters
-from tests.projections.log_of_events import Seen, new_project, plan, write
+from tests.conftest import database_like
+from tests.projections.log_of_events import Plan, Seen, new_project, plan, write
 
 LARGE = {
     "event_log",
@@ -36,9 +40,33 @@ LARGE = {
 MAY_SORT = {"visitors", "impressions", "goals", "unattributed", "status"}
 
 
+@pytest.fixture(scope="module")
+def filled(postgres, template):
+    """A database with a project whose tables are large enough that the planner has a choice, with statistics."""
+    with database_like(postgres, template) as url:
+        project = asyncio.run(_fill(url))
+        yield psycopg.conninfo.conninfo_to_dict(url)["dbname"], project
+
+
 @pytest.fixture
-async def project(connection):
-    """A project whose tables are large enough that the planner has a choice, with statistics."""
+def database_url(postgres, filled):
+    """A copy of it, so that a test may add to it."""
+    with database_like(postgres, filled[0]) as url:
+        yield url
+
+
+@pytest.fixture
+def project(filled):
+    """The project, its experiment and the variant that was seen."""
+    return filled[1]
+
+
+async def _fill(url: str) -> tuple[uuid.UUID, Plan, uuid.UUID]:
+    async with await connect(url) as connection:
+        return await _fill_project(connection)
+
+
+async def _fill_project(connection: Any) -> tuple[uuid.UUID, Plan, uuid.UUID]:
     project_id = await new_project(connection)
     experiment = plan()
     for months in range(0, 20, 4):  # as after two years
