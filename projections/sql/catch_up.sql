@@ -78,7 +78,11 @@ create temporary table if not exists staged_event (
 -- stage_events: read the range once; keep impressions, events that name a variant, and those of a type that a goal counts
 insert into staged_event
 select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not null, e.occurred_at,
-       e.event_type, e.event_name, e.experiment_id, e.variant_id, v.variant_id is not null,
+       e.event_type, e.event_name, e.experiment_id, e.variant_id,
+       -- Hashed once: joined, a few variants were looked up in their index for each event.
+       coalesce((e.experiment_id, e.variant_id) in (
+           select experiment_id, variant_id from plan_variant where project_id = %(project_id)s
+       ), false),
        -- How and whence a visitor came, in one number; what the server writes for browsers needs no parsing.
        case when e.event_type = 'experiment_impression' then hashtextextended(concat(
            case
@@ -92,7 +96,6 @@ select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not
        ), 0) end,
        case when e.event_type <> 'experiment_impression' then e.event_data end
 from event_log e
-left join plan_variant v using (project_id, experiment_id, variant_id)
 where e.project_id = %(project_id)s and e.position > %(after)s and e.position <= %(until)s
   and e.received_at >= %(received_from)s and e.received_at <= %(received_until)s
   and e.source <> 'management'
