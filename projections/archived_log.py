@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from projections.event_log import copy_of
+from projections.event_log import copy_pieces
 from projections.queries import queries
 
 
@@ -47,14 +47,12 @@ async def _show(
     if archive is None:
         raise ArchiveError(f"a part of the log is archived in {file}: set PROOFLOG_ARCHIVE_DIR to where that is")
 
-    def read() -> bytes:
-        return copy_of(project_id, read_file(archive / file, sha256))
-
-    data = await asyncio.to_thread(read)
+    pieces = copy_pieces(project_id, read_file(archive / file, sha256))
     await _run(connection, "hide")
     await connection.execute(queries("archive")["show_nothing"])
     async with connection.cursor() as cursor, cursor.copy(queries("archive")["show_rows"]) as copy:
-        await copy.write(data)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            await copy.write(piece)
     await _run(connection, "index_shown")
 
 

@@ -6,8 +6,9 @@ positions, COPY writes the rows. The caller commits; nothing is acknowledged bef
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -29,6 +30,7 @@ _COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _SIXTEEN = struct.pack(">i", 16)
 _ROW_FIELDS = 18
+_PIECE_ROWS = 5_000
 # All but project, position and time, which the digest takes in by themselves.
 ROW_FIELDS_HASHED = _ROW_FIELDS - 3
 _UUID_OID = 2950
@@ -120,11 +122,15 @@ def binary_rows(project_id: UUID, first_position: int, received: datetime, rows:
     return b"".join((_COPY_HEADER, *_rows(project_id, first_position, received, rows), _COPY_TRAILER))
 
 
-def copy_of(project_id: UUID, rows: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """A whole binary COPY of rows, each with its position and when it was received, as by `postgres_us`."""
-    project, pack = project_id.bytes, _ROW_START.pack
-    parts = [pack(_ROW_FIELDS, 16, project, 8, position, 8, time) + row for position, time, row in rows]
-    return b"".join((_COPY_HEADER, *parts, _COPY_TRAILER))
+def copy_pieces(project_id: UUID, rows: Iterable[tuple[int, int, bytes]]) -> Iterator[bytes]:
+    """A binary COPY of rows, each with its position and when it was received, as by `postgres_us`."""
+    project, pack, rest = project_id.bytes, _ROW_START.pack, iter(rows)
+    yield _COPY_HEADER
+    while some := list(islice(rest, _PIECE_ROWS)):
+        yield b"".join(
+            [pack(_ROW_FIELDS, 16, project, 8, position, 8, time) + row for position, time, row in some]
+        )
+    yield _COPY_TRAILER
 
 
 async def append_facts(
