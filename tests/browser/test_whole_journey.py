@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from tests.running_server import running_server
@@ -53,6 +54,26 @@ def test_impression_conversion_and_purchase_reach_the_results(server, page, cont
     assert sum(arm["conversions"] for arm in goals["offer clicks"]) == 1
     assert results["unattributed"] == []
     assert all(arm["multipleExposures"] == 0 for arm in results["variants"])
+
+
+def test_a_stopped_experiment_leaves_an_open_page_with_the_next_event(server, page, context) -> None:
+    """The kill switch: the answer to a click says that nothing runs any more, and the page shows the original."""
+    original = "Stoneware for slow mornings"
+    for _ in range(40):
+        page.goto(f"{server.url}/demo")
+        page.wait_for_selector("#assignments b")
+        if page.inner_text("#hero-title") != original:
+            break
+        context.clear_cookies()
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    page.wait_for_function("!document.querySelector('#events .state:not(.stored)')")
+    experiment = f"{server.url}/api/analytics/experiments/{server.demo['experimentId']}"
+    authorization = {"Authorization": f"Bearer {server.demo['secretKey']}"}
+    assert httpx.post(f"{experiment}/stop", headers=authorization).status_code == 200
+    assert page.inner_text("#hero-title") != original
+    page.click("#cta")
+    page.wait_for_function("title => document.querySelector('#hero-title').textContent === title", arg=original)
+    assert page.evaluate("grademypage.getExperimentAssignments()") == []
 
 
 def test_simulated_visitors_with_a_true_lift_are_found_better(server) -> None:
