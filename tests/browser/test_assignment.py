@@ -106,6 +106,14 @@ def test_a_visitor_id_survives_the_loss_of_one_of_its_two_homes(page, lost):
     assert page.evaluate("[localStorage.gmp_vid, document.cookie]") == [before, f"gmp_vid={before}"]
 
 
+def test_a_visitor_id_inside_of_another_cookie_is_nobody_s(site, page):
+    """An address that a site keeps in a cookie may hold what looks like ours."""
+    back = {"name": "back", "value": "/?gmp_vid=stranger", "url": site.url}
+    page.context.add_cookies([back, {"name": "gmp_vid", "value": "visitor", "url": site.url}])
+    page.goto("/")
+    assert site.wait_for("pageview")[0]["visitorId"] == "visitor"
+
+
 def test_a_visitor_keeps_the_variant_when_weights_and_traffic_change(site, page):
     """Once met, a variant stays, against new weights and against a smaller share of traffic."""
     control, blue = variant("Control", weight=1), variant("Blue", weight=1)

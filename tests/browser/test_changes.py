@@ -161,6 +161,32 @@ def test_leaving_the_address_of_an_experiment_brings_the_original_back(site, pag
     assert page.evaluate(STATE) == CHANGED
 
 
+def test_a_page_that_draws_rows_anew_all_day_keeps_no_trace_of_the_old_ones(site, page):
+    """What is remembered for undo goes with the elements."""
+    site.pages["/"] = page_html("<div id='table'></div>")
+    site.experiments = [everybody_sees(change("class", ".row", "even"))]
+    page.goto("/")
+    session = page.context.new_cdp_session(page)
+
+    def used_after(times):
+        page.evaluate(
+            """async (times) => {
+              for (let i = 0; i < times; i++) {
+                table.innerHTML = "<p class=row></p>".repeat(2000);
+                await new Promise((done) => setTimeout(done, 110));
+              }
+            }""",
+            times,
+        )
+        session.send("HeapProfiler.collectGarbage")
+        return session.send("Runtime.getHeapUsage")["usedSize"]
+
+    used_after(5)
+    before = used_after(2)
+    used_after(30)
+    assert used_after(2) < before + 500_000
+
+
 def test_what_no_longer_fits_its_selector_is_brought_back_too(site, page):
     """A change may take its own element out of what it selects, and so may the page."""
     site.pages["/"] = page_html('<h1 class="big">Original</h1><p id="p">old</p>')

@@ -206,13 +206,14 @@ def test_a_burst_loses_nothing_where_the_server_answers(site, page):
 
 
 def test_a_full_storage_keeps_what_earlier_pages_left(site, page):
-    """There is no room for two copies, so the first one stays until it has arrived."""
+    """There is no room for two copies, so the next page's takes the place of the first one."""
     site.answer = refuse(503, Retry_After="60")
     page.goto("/blank")
     page.evaluate(
         """(projectId) => {
           const event = (number) => JSON.stringify({ eventType: "left", number, text: "x".repeat(500) });
-          localStorage[`gmp_out:${projectId}:earlier`] = [...Array(100).keys()].map(event).join("\\n");
+          const left = [...Array(100).keys()].map(event).join("\\n");
+          localStorage[`gmp_out:${projectId}:${crypto.randomUUID()}`] = left;
           for (let size = 1 << 22; size >= 1; size /= 2) {
             try { localStorage.full = (localStorage.full ?? "") + "x".repeat(size) } catch {}
           }
@@ -221,3 +222,23 @@ def test_a_full_storage_keeps_what_earlier_pages_left(site, page):
     )
     page.goto("/")
     assert page.evaluate(OUTBOX).count("left") == 100
+
+
+def test_a_full_storage_sends_what_is_left_once(site, page):
+    """What has arrived leaves a storage without room as well, and no later page sends it again."""
+    page.goto("/blank")
+    page.evaluate(
+        """(projectId) => {
+          const event = (number) => JSON.stringify({ eventType: "left", number, text: "x".repeat(500) });
+          const left = [...Array(20).keys()].map(event).join("\\n");
+          localStorage[`gmp_out:${projectId}:${crypto.randomUUID()}`] = left;
+          for (let size = 1 << 22; size >= 1; size /= 2) {
+            try { localStorage.full = (localStorage.full ?? "") + "x".repeat(size) } catch {}
+          }
+        }""",
+        site.project_id,
+    )
+    for _ in range(2):
+        page.goto("/")
+        site.settle(page, 1.5)
+    assert [event["eventType"] for event in site.accepted].count("left") == 20

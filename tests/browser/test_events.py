@@ -196,6 +196,21 @@ def test_a_tab_that_meets_its_own_milliseconds_takes_others(site, page):
     assert event["timestamp"] % 16 != view["timestamp"] % 16
 
 
+def test_a_page_that_runs_ahead_of_the_clock_doubles_no_millisecond(site, page):
+    """Thousands of events in seconds: what would be too far ahead goes between those already taken."""
+    page.add_init_script("(() => { const now = Date.now(); Date.now = () => now })()")
+    page.goto("/")
+    site.wait_for("pageview")
+    for count in range(300, 4501, 300):
+        page.evaluate("() => { for (let i = 0; i < 300; i++) grademypage.track('burst') }")
+        site.wait_until(lambda count=count: _count(site, "burst") >= count, f"{count} events")
+    assert len(site.stored("burst")) == 4500
+
+
+def _count(site, event_type):
+    return sum(event["eventType"] == event_type for event in site.accepted)
+
+
 def _mark(page):
     return page.evaluate("Number(localStorage.gmp_ts)")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.browser_site import ACTIVE_PATH, change, everybody_sees, experiment, variant
+from tests.browser.browser_site import ACTIVE_PATH, change, everybody_sees, experiment, page_html, variant
 
 pytestmark = pytest.mark.browser
 
@@ -142,3 +142,68 @@ def test_a_server_that_does_not_answer_changes_nothing(site, page, clock):
     page.unroute(f"**{ACTIVE_PATH}*")
     navigate(page, "/third")
     site.wait_until(lambda: GET_ACTIVE in site.asked, "question what runs")
+
+
+def test_a_question_that_fails_is_no_error_of_the_page(site, page):
+    """Whoever collects the errors of a page, rejected promises too, finds none of ours."""
+    site.cached_experiments = [everybody_sees(*SHOWN)]
+    page.route(f"**{ACTIVE_PATH}*", lambda route: route.abort())
+    with page.expect_event("requestfailed"):
+        page.goto("/")
+    site.settle(page, 0.3)
+    assert page.inner_text("h1") == "Changed"
+
+
+def test_a_question_that_nobody_answers_is_given_up(site, page, clock):
+    """The next minute asks again; a connection that hangs does not keep the kill switch from the page."""
+    page.add_init_script("""(() => {
+      const timeout = AbortSignal.timeout.bind(AbortSignal);
+      AbortSignal.timeout = (milliseconds) => timeout(hung ? milliseconds : 300);
+      const ordinary = fetch;
+      const hang = ({ signal }) => new Promise((_, reject) => signal?.addEventListener("abort", reject));
+      window.hung = 0;
+      window.fetch = (url, options) =>
+        url.includes("/experiments/active") && !window.hung++ ? hang(options) : ordinary(url, options);
+    })()""")
+    site.experiments = [everybody_sees(*SHOWN)]
+    page.goto("/")
+    site.wait_for("pageview")
+    clock.run_for(61_000)
+    site.settle(page, 0.5)
+    assert page.evaluate("hung") == 1
+    site.experiments = []
+    clock.run_for(61_000)
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")
+
+
+def test_an_answer_that_lost_its_version_is_asked_for_once(site, page):
+    """Where a proxy takes the header from one of the two answers, not every event asks what runs."""
+    site.cached_experiments = [everybody_sees(*SHOWN)]
+    site.experiments = [everybody_sees(*SHOWN, name="Renamed")]
+
+    def without_version(route):
+        answer = route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "experiments-version"}
+        route.fulfill(response=answer, headers=headers)
+
+    page.route(f"**{ACTIVE_PATH}*", without_version)
+    page.goto("/")
+    for count in range(1, 4):
+        page.evaluate("grademypage.trackConversion('signup')")
+        site.wait_for("conversion", count)
+        site.settle(page, 0.3)
+    assert site.asked.count(GET_ACTIVE) == 1
+
+
+def test_a_second_copy_of_the_script_shows_nothing_later_either(site, page, clock):
+    """Only one copy asks what runs; another would put back what the first has undone."""
+    site.experiments = [everybody_sees(*SHOWN)]
+    site.pages["/"] = page_html("<h1>Original</h1>", "<script src='/script.js'></script>" * 2)
+    page.goto("/")
+    clock.run_for(61_000)
+    site.settle(page, 0.3)
+    assert site.asked.count(GET_ACTIVE) == 1
+    site.experiments = []
+    clock.run_for(61_000)
+    site.settle(page, 0.3)
+    assert page.inner_text("h1") == "Original"

@@ -96,3 +96,18 @@ def test_where_trusted_types_are_forbidden_the_async_snippet_does_nothing(site, 
     page.goto("/")
     assert page.evaluate("getComputedStyle(document.querySelector('h1')).opacity") == "1"
     assert site.asked == []
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_page_may_have_a_variable_named_url(site, page, order):
+    """It takes the place of what browsers call so; everything goes on, whichever of the two came first."""
+    site.experiments = [CHANGED]
+    head = ["<script>var URL = '/api'</script>", "<script src='/script.js'></script>"]
+    site.pages["/"] = page_html("<h1>Original</h1>", "".join(head if order == "before" else head[::-1]))
+    page.goto("/")
+    site.wait_for("experiment_impression")
+    page.evaluate("() => { sessionStorage.clear(); history.pushState({}, '', '/next') }")
+    site.wait_for("experiment_impression", 2)
+    site.experiments = []
+    page.evaluate("grademypage.trackConversion('signup')")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Original'")

@@ -128,6 +128,18 @@ def test_before_consent_nothing_is_stored_sent_or_changed(site, page):
     assert site.methods == []
 
 
+def test_a_module_waits_for_consent_too(site, page):
+    """A module does not know its own tag; data-consent on it holds all the same."""
+    site.pages["/asks"] = CONSENT_PAGE.replace("<script", "<script type='module'")
+    page.goto("/asks")
+    page.evaluate("grademypage.trackConversion('signup')")
+    site.settle(page)
+    assert page.evaluate(KEPT) == []
+    assert site.methods == []
+    page.evaluate("grademypage.optIn()")
+    site.wait_for("conversion")
+
+
 def test_consent_begins_the_count_and_lasts(site, page):
     """The page's view, its impression and what waited count once, and the next page need not ask."""
     site.experiments = [everybody_sees(change("text", "h1", "Changed"))]

@@ -3,23 +3,25 @@
 export const win = window;
 export const doc = document;
 export const nav = navigator;
+// Pages have variables named URL; the standard's other name for the same thing is nobody's.
+export const URL = webkitURL;
 
 // What nobody uses is left out of a bundle.
-export const safe = /* @__NO_SIDE_EFFECTS__ */ (f) => function (...args) {
+export const safe = /* @__NO_SIDE_EFFECTS__ */ (f) => (...args) => {
   try {
-    return f.apply(this, args);
+    return f(...args);
   } catch (error) {
     // A measuring script never breaks the page it measures.
   }
 };
-export const soon = (f) => Promise.resolve().then(f).catch(() => {});
+export const soon = (f) => Promise.resolve().then(safe(f));
 export const on = (target, type, f, options) => target.addEventListener(type, safe(f), options);
 
 // ---- Storage: every access may throw (blocked cookies, sandboxed frames, a full disk) ----
 
 export const read = safe((area, key) => win[area].getItem(key));
-export const write = safe((area, key, value) => (win[area].setItem(key, value), true));
-export const parse = safe((text) => JSON.parse(text));
+export const write = safe((area, key, value) => win[area].setItem(key, value));
+export const parse = safe(JSON.parse);
 export const LOCAL = "localStorage";
 export const SESSION = "sessionStorage";
 export const remove = safe((key, area = LOCAL) => win[area].removeItem(key));

@@ -8,6 +8,7 @@ import { doc, safe } from "./browser.js";
 const REAPPLIES_PER_SECOND = 10;
 // While the parser runs, elements arrive in many small steps; the bound only stops a loop.
 const PARSING_STEPS_PER_SECOND = 500;
+const MET_BETWEEN_CLEARINGS = 1000;
 
 // Made where it is needed: a page's policy may forbid it, and report each attempt.
 const makePolicy = safe(() => trustedTypes.createPolicy("gmp", { createHTML: (html) => html }));
@@ -109,7 +110,10 @@ const applyChange = safe((change) => {
     // Or the parser would put the rest of a text that it had begun into ours.
     if (isQuiet && kind.save_) element.append(new Comment());
     const after = kind.look_(element, change);
-    if (!was) change.met_.push(new WeakRef(element));
+    // A page may draw its rows anew all day: what is gone is let go of.
+    if (!was && change.met_.push(new WeakRef(element)) % MET_BETWEEN_CLEARINGS === 0) {
+      change.met_ = change.met_.filter((met) => met.deref());
+    }
     change.seen_.set(element, { before_: before, after_: after, nodes_: kind.save_ && nodes(element) });
   }
 });
@@ -138,7 +142,7 @@ export const show = (changes) => {
   observer.disconnect();
   if (!active.length) return;
   observer.observe(doc, {
-    subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ["class", "style", "id"],
+    subtree: true, childList: true, characterData: true, attributeFilter: ["class", "style", "id"],
   });
   sweep();
 };

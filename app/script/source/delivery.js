@@ -13,7 +13,7 @@ const OUTBOX_CHARS = 250e3;
 const ORDINARY_DELAY_MS = 1000;
 const BACKOFF_MS = 500;
 const BACKOFF_MS_MAX = 300e3;
-const ANSWER_MS_MAX = 30e3;
+export const ANSWER_MS_MAX = 30e3;
 
 export const apiUrl = config.baseUrl + "/api/analytics/";
 const trackUrl = apiUrl + "track";
@@ -34,7 +34,8 @@ let serverSaidWhen = false;
 const persist = () => {
   let chars = outbox.join().length;
   while (outbox.length > OUTBOX_EVENTS || chars > OUTBOX_CHARS) chars -= outbox.shift().length + 1;
-  return outbox.length ? write(LOCAL, outboxKey, outbox.join("\n")) : !remove(outboxKey);
+  if (outbox.length) write(LOCAL, outboxKey, outbox.join("\n"));
+  else remove(outboxKey);
 };
 
 // What earlier pages could not deliver. An open tab may lose its copy to this one and still sends from memory:
@@ -43,8 +44,9 @@ export const adopt = () => {
   eachKey(outboxPrefix, (key) => {
     const left = (read(LOCAL, key) || "").split("\n");
     outbox.push(...left.filter((event) => parse(event) && !outbox.includes(event)));
-    // A storage that is full has no room for two copies: the first one stays.
-    if (persist()) remove(key);
+    // First, as a storage that is full has no room for two copies.
+    remove(key);
+    persist();
   });
 };
 
@@ -116,8 +118,7 @@ const send = async (batch) => {
 
 const settle = safe((batch, status, retryAfter) => {
   if (status && status < 500 && status !== 408 && status !== 429) {
-    const done = new Set(batch);
-    outbox = outbox.filter((event) => !done.has(event));
+    outbox = outbox.filter((event) => !batch.includes(event));
     persist();
     if (failures) {
       failures = retryAt = 0;
@@ -128,7 +129,7 @@ const settle = safe((batch, status, retryAfter) => {
   const now = Date.now();
   if (now < retryAt && !retryAfter) return;
   // Seconds, as our server says; a date, which others may put there, is as good as nothing said.
-  const asked = parseFloat(retryAfter) * 1000;
+  const asked = retryAfter * 1000;
   serverSaidWhen = asked > 0;
   // Spread over as much again: many visitors were told the same moment.
   retryAt = now + Math.min(serverSaidWhen ? asked : BACKOFF_MS * 2 ** failures++, BACKOFF_MS_MAX) * (1 + Math.random());

@@ -4,10 +4,10 @@
 // when it is taken up again: what was stopped goes, and nobody is given a variant of an experiment that was stopped
 // longer ago.
 import { assign, matchesUrl } from "./assignment.js";
-import { LOCAL, doc, parse, read, safe, soon, write } from "./browser.js";
+import { LOCAL, URL, doc, parse, read, safe, write } from "./browser.js";
 import { show } from "./changes.js";
 import { byId, config } from "./config.js";
-import { apiUrl, emit } from "./delivery.js";
+import { ANSWER_MS_MAX, apiUrl, emit } from "./delivery.js";
 import { isLive, view } from "./page.js";
 import { counted, forced, visitorId } from "./visitor.js";
 
@@ -25,7 +25,10 @@ export const refresh = async (isDue = isStale()) => {
   if (isAsking || !isDue || !counted) return;
   isAsking = true;
   try {
-    const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, { cache: "no-cache" });
+    const answer = await fetch(`${apiUrl}experiments/active?projectId=${config.projectId}`, {
+      cache: "no-cache",
+      signal: AbortSignal.timeout?.(ANSWER_MS_MAX),
+    });
     const { experiments } = await answer.json();
     // What shows stays the same object, so that it is not undone and shown again.
     for (const { id, variants } of experiments) {
@@ -35,14 +38,16 @@ export const refresh = async (isDue = isStale()) => {
     config.version = versionIn(answer);
     readAt = Date.now();
     decide();
-  } finally {
-    isAsking = false;
+  } catch (error) {
+    // What is known stays shown; the next answer or minute asks again.
   }
+  isAsking = false;
 };
-// Nothing, where a proxy took the header away.
+// Nothing, where a proxy took the header away, from either answer.
 const versionIn = ({ headers }) => headers.get("Experiments-Version");
-export const hear = (answer) => versionIn(answer) && refresh(versionIn(answer) !== config.version);
-setInterval(() => soon(() => refresh(!doc.hidden)), FRESH_MS);
+const isNews = (version) => version && config.version && version !== config.version;
+export const hear = (answer) => refresh(isNews(versionIn(answer)));
+export const keepFresh = () => setInterval(() => refresh(!doc.hidden), FRESH_MS);
 
 // A visitor keeps a variant once met, whatever becomes of weights and traffic.
 const ASSIGNMENTS_MAX = 200;
@@ -74,7 +79,7 @@ export const assigned = () => config.experiments.flatMap((experiment) => {
 });
 
 export const decide = () => {
-  const url = new URL(location.href);
+  const url = new URL(location);
   if (url.searchParams.has("gmp_force")) url.searchParams.delete("gmp_force");
   const changes = [];
   for (const experiment of config.experiments) {
@@ -86,6 +91,6 @@ export const decide = () => {
     emit("experiment_impression", { eventData: told(experiment, variant) }, true);
   }
   show(changes);
-  soon(refresh);
+  refresh();
 };
 

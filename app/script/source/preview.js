@@ -5,7 +5,7 @@
 //   {gmp: "ready", address}                                  to the dashboard, when the page is parsed
 //   {gmp: "show", number, changes}                           from the dashboard, which has sanitised them
 //   {gmp: "shown", number, address, found: [{isValid, elements}]}   back, and again whenever what is found changes
-import { doc, on, safe, win } from "./browser.js";
+import { URL, doc, on, safe, win } from "./browser.js";
 import { show } from "./changes.js";
 import { config } from "./config.js";
 

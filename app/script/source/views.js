@@ -1,7 +1,7 @@
 // Page views: addresses, scrolling, time in view, and the ways in which a page ends.
 import { doc, on, soon, win } from "./browser.js";
 import { emit, hurry } from "./delivery.js";
-import { decide, refresh } from "./experiments.js";
+import { decide, keepFresh, refresh } from "./experiments.js";
 import { setLeaving, setView, view } from "./page.js";
 
 const SCROLL_STEP = 25;
@@ -57,7 +57,7 @@ const leave = () => {
 const comeBack = () => {
   setLeaving(false);
   visibleSince ||= performance.now();
-  if (WITH_EXPERIMENTS) soon(refresh);
+  if (WITH_EXPERIMENTS) refresh();
 };
 
 export const watch = () => {
@@ -81,4 +81,5 @@ export const watch = () => {
     beginView(doc.referrer);
   });
   on(win, "online", hurry);
+  if (WITH_EXPERIMENTS) keepFresh();
 };

@@ -3,9 +3,11 @@ import { COOKIE_SECONDS, LOCAL, SESSION, doc, eachKey, nav, parse, read, remove,
 import { byId, config } from "./config.js";
 
 const isPrivate = nav.globalPrivacyControl || nav.doNotTrack === "1";
+// A module does not know its own tag: any that asks for consent will do.
+const tag = doc.currentScript || doc.querySelector("script[data-consent]");
 // "yes" or "no" once the visitor has said so; where the script's tag has data-consent, silence is a no.
 const consent = read(LOCAL, "gmp_consent");
-const isRefused = consent === "no" || (consent !== "yes" && doc.currentScript?.dataset.consent != null);
+const isRefused = consent === "no" || (consent !== "yes" && tag?.dataset.consent != null);
 const isBot = !config.countBots
   && (nav.webdriver || /bot\b|crawl|spider|headless|lighthouse/i.test(nav.userAgent));
 
@@ -34,8 +36,8 @@ export const isPreview = /[?&]gmp_preview=/.test(location.search) && (win.opener
 const isCountable = !isPrivate && !isBot && !forced && !isPreview;
 export let counted = isCountable && !isRefused;
 
-export let visitorId = /\bgmp_vid=([\w.-]{1,64})(?:;|$)/
-  .exec(`${safe(() => doc.cookie)()}; gmp_vid=${read(LOCAL, "gmp_vid") || ""}`)?.[1];
+export let visitorId = / gmp_vid=([\w.-]{1,64})(?:;|$)/
+  .exec(` ${safe(() => doc.cookie)()}; gmp_vid=${read(LOCAL, "gmp_vid") || ""}`)?.[1];
 
 const forget = () => {
   visitorId = "";
@@ -72,8 +74,13 @@ export const timestamp = () => {
   const told = +read(LOCAL, "gmp_ts") || 0;
   if (told !== lastTimestamp) while (told % SLOTS === slot) slot = (Math.random() * SLOTS) | 0;
   const last = Math.max(lastTimestamp, told);
-  const latest = last - now > CLOCK_AHEAD_MS ? now : Math.max(now, last + SLOTS);
-  lastTimestamp = Math.floor((latest - slot) / SLOTS) * SLOTS + slot;
+  // Where it was our own burst, its milliseconds are taken: those beside them are not.
+  let latest = Math.max(now, last + SLOTS);
+  if (last - now > CLOCK_AHEAD_MS) {
+    latest = now;
+    slot = (slot + 1) % SLOTS;
+  }
+  lastTimestamp = latest - ((latest - slot) % SLOTS);
   write(LOCAL, "gmp_ts", lastTimestamp);
   return lastTimestamp;
 };
