@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from app.database import connect
 from app.experiments import read_experiment
+from app.kept import Kept
 from app.log_writer import Overloaded
 from app.problems import RETRY_AFTER_SECONDS, Problem
 from app.results import Asked, results_of
@@ -30,15 +32,36 @@ _POLL_SECONDS = 0.01
 REPLAYS_WAITING_MAX = 8
 SETTLED_AFTER_SECONDS = 2.0
 PLANNED_VISITORS_MAX = 10**12
+# Of all past moments that are kept, by what a row and its numbers take.
+PAST_BYTES_MAX = 24 * 1024 * 1024
+_ROW_BYTES = 600
 
 Connection = psycopg.AsyncConnection[Any]
 OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
+class Past(NamedTuple):
+    """What was counted as of a position, and when its newest event was received."""
+
+    counted: Counted
+    time: datetime | None
+
+    def size_bytes(self) -> int:
+        """About what it takes to keep it."""
+        by_day, plan = self.counted.by_day, msgspec.json.encode(self.counted.plan)
+        rows = len(self.counted.visitors) + len(self.counted.outcomes)
+        rows += len(by_day.visitors) + len(by_day.outcomes) if by_day else 0
+        return len(plan) + _ROW_BYTES * (10 + rows)
+
+
 class Replays:
-    """Lets one replay run at a time, since each reads the log up to its position, and few wait."""
+    """Lets one replay run at a time, since each reads the log up to its position, and few wait.
+
+    What was counted as of a position never changes, so those asked for last are kept in `known`.
+    """
 
     def __init__(self) -> None:
+        self.known = Kept(PAST_BYTES_MAX, Past.size_bytes)
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
 
@@ -117,32 +140,33 @@ async def find_counted(
     tallies are wanted by day. `hint` wakes a projection worker of this process, if there is one. `archive` is
     the directory of what was archived.
     """
-    moment = None if as_of is None else await _settled(as_of)
-    position, lag, time = None, Lag(0, 0.0), None
-    async with open_connection() as connection:
-        if moment is not None:
+    lag = Lag(0, 0.0)
+    if as_of is None:
+        hint({project_id})
+        async with open_connection() as connection:
+            past, lag = await _now(connection, project_id, experiment_id, choose)
+    else:
+        moment = await _settled(as_of)
+        async with open_connection() as connection:
             position = await _position(connection, project_id, moment)
-        else:
-            hint({project_id})
-            head = (await read_head(connection, project_id)).next_position - 1
-        counted = await read_live(connection, project_id, experiment_id, choose)
-        if moment is None and (counted is None or counted.position < head):
-            await _await_projections(connection, project_id, head)
-            counted = await read_live(connection, project_id, experiment_id, choose)
-            lag = await _lag(connection, project_id, counted.position if counted else 0)
-        if counted is None and moment is None:
-            await _refuse_not_counted(connection, project_id, experiment_id)
-        if counted is not None:
-            time = await received_at(connection, project_id, counted.position)
-    if position is not None and (counted is None or counted.position != position):
-        async with replays.turn(), await connect(database_url) as replaying:
-            counted = await read_past(replaying, project_id, experiment_id, position, archive, choose)
-            time = await received_at(replaying, project_id, position)
-    if counted is None:
+        key = project_id, experiment_id, position, choose
+        past = replays.known.get(key)
+        if past is None:
+            async with open_connection() as connection:
+                past = await _live(connection, project_id, experiment_id, choose)
+            if past is None or past.counted.position != position:
+                async with replays.turn():
+                    # Who had the turn before may have asked for the same.
+                    past = replays.known.get(key) or await _replayed(
+                        database_url, project_id, experiment_id, position, archive, choose
+                    )
+            if past is not None:
+                replays.known.put(key, past)
+    if past is None:
         raise refusals.ExperimentNotFound
-    if asked.goal is not None and all(known.name != asked.goal for known in counted.plan.goals):
+    if asked.goal is not None and all(known.name != asked.goal for known in past.counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
-    return Found(counted, time, lag, asked)
+    return Found(past.counted, past.time, lag, asked)
 
 
 def asked_for(
@@ -168,6 +192,43 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
     if row is None:
         raise refusals.ExperimentNotFound
     return cast("UUID", row[0])
+
+
+async def _now(
+    connection: Connection, project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
+) -> tuple[Past | None, Lag]:
+    """What is counted now, and how much is not, once projections have had their moment to catch up."""
+    head = (await read_head(connection, project_id)).next_position - 1
+    live, lag = await _live(connection, project_id, experiment_id, choose), Lag(0, 0.0)
+    if live is None or live.counted.position < head:
+        await _await_projections(connection, project_id, head)
+        live = await _live(connection, project_id, experiment_id, choose)
+        lag = await _lag(connection, project_id, live.counted.position if live else 0)
+    if live is None:
+        await _refuse_not_counted(connection, project_id, experiment_id)
+    return live, lag
+
+
+async def _live(
+    connection: Connection, project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
+) -> Past | None:
+    counted = await read_live(connection, project_id, experiment_id, choose)
+    if counted is None:
+        return None
+    return Past(counted, await received_at(connection, project_id, counted.position))
+
+
+async def _replayed(
+    database_url: str,
+    project_id: UUID,
+    experiment_id: UUID,
+    position: int,
+    archive: Path | None,
+    choose: ChooseGoal | None,
+) -> Past | None:
+    async with await connect(database_url) as connection:
+        counted = await read_past(connection, project_id, experiment_id, position, archive, choose)
+        return None if counted is None else Past(counted, await received_at(connection, project_id, position))
 
 
 async def _refuse_not_counted(connection: Connection, project_id: UUID, experiment_id: UUID) -> None:

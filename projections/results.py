@@ -24,7 +24,7 @@ _ASKED = (
     ("conversions", "goals"),
     ("conversions", "unattributed"),
 )
-# Picks a goal of a plan; None for none.
+# Picks a goal of a plan; None for none. Those that are equal pick alike.
 ChooseGoal = Callable[[Experiment], Goal | None]
 
 

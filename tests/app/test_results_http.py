@@ -374,6 +374,29 @@ async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
 
 
+async def test_a_past_moment_is_derived_once(project: HttpProject, monkeypatch) -> None:
+    """Who asks for it again, or at the same time, gets the same bytes without another replay."""
+    replays, read_past = [], find_results.read_past
+
+    async def counted(*given, **named):
+        replays.append(given)
+        return await read_past(*given, **named)
+
+    monkeypatch.setattr(find_results, "read_past", counted)
+    experiment, other = await project.running(), await project.running(name="Other")
+    await project.accepted(impression(experiment, 0, "v1"), impression(experiment, 1, "v2"))
+    last = (await project.results(experiment))["asOf"]["position"]
+
+    at_once = await asyncio.gather(*(project.ask_results(experiment, asOf=last - 1) for _ in range(4)))
+    again = await project.ask_results(experiment, asOf=last - 1)
+
+    assert len({answer.content for answer in (*at_once, again)}) == 1
+    assert len(replays) == 1
+    await project.ask_results(experiment, asOf=last - 2)
+    await project.ask_results(other, asOf=last - 1)
+    assert len(replays) == 3
+
+
 async def test_a_horizon_and_a_margin_may_be_stated(project: HttpProject) -> None:
     """`plannedVisitors` belongs to group_sequential, `guardrailMargin` is a share; nonsense is refused."""
     experiment = await shop(project)

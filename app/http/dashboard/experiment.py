@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 from litestar import Response, get
 from litestar.params import FromPath
@@ -48,6 +49,18 @@ class OverTime(NamedTuple):
     visitors: list[Chart]
 
 
+class GoalShown(msgspec.Struct, frozen=True):
+    """Picks the goal asked for, else the first primary one, else the first."""
+
+    wanted: str | None = None
+
+    def __call__(self, plan: Experiment) -> Goal | None:
+        """The goal of a plan; None if it has none."""
+        named = [goal for goal in plan.goals if goal.name == self.wanted]
+        primary = [goal for goal in plan.goals if goal.role == "primary"]
+        return next(iter([*named, *primary, *plan.goals]), None)
+
+
 @get("/experiments/{experiment_id:str}", include_in_schema=False)
 async def experiment_page(request: AnyRequest, experiment_id: FromPath[str]) -> Response[bytes]:
     """The results of one experiment, now or with `asOf` as they were known at a moment."""
@@ -78,7 +91,7 @@ async def results_page(
         experiment_id,
         as_of=as_of,
         asked=asked_for(None, method, None, None),
-        choose=lambda plan: _goal_shown(plan, query.get("goal")),
+        choose=GoalShown(query.get("goal")),
     )
     # Twenty variants and fifty goals take a second, in which events must be taken in.
     results = await asyncio.to_thread(found.results)
@@ -109,12 +122,6 @@ async def results_page(
         )
 
     return await asyncio.to_thread(shown)
-
-
-def _goal_shown(plan: Experiment, wanted: str | None) -> Goal | None:
-    """The goal asked for, else the first primary one, else the first."""
-    primary = [goal for goal in plan.goals if goal.role == "primary"]
-    return next(iter([*(goal for goal in plan.goals if goal.name == wanted), *primary, *plan.goals]), None)
 
 
 async def _breakdown(
