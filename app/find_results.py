@@ -22,7 +22,7 @@ from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at, settle
 from projections.queries import queries
-from projections.results import ChooseGoal, Counted, live_position, read_live, read_past
+from projections.results import ChooseGoal, Counted, live_position, read_live_of, read_past
 from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
@@ -144,7 +144,10 @@ async def find_counted(
     if as_of is None:
         hint({project_id})
         async with open_connection() as connection:
-            past, lag = await _now(connection, project_id, experiment_id, choose)
+            found, lag = await _now(connection, project_id, [experiment_id], choose)
+            past = found.get(experiment_id)
+            if past is None:
+                await _refuse_not_counted(connection, project_id, experiment_id)
     else:
         moment = await _settled(as_of)
         async with open_connection() as connection:
@@ -153,7 +156,7 @@ async def find_counted(
         past = replays.known.get(key)
         if past is None:
             async with open_connection() as connection:
-                past = await _live(connection, project_id, experiment_id, choose)
+                past = (await _live(connection, project_id, [experiment_id], choose)).get(experiment_id)
             if past is None or past.counted.position != position:
                 async with replays.turn():
                     # Who had the turn before may have asked for the same.
@@ -167,6 +170,20 @@ async def find_counted(
     if asked.goal is not None and all(known.name != asked.goal for known in past.counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
     return Found(past.counted, past.time, lag, asked)
+
+
+async def find_counted_of(
+    open_connection: OpenConnection,
+    project_id: UUID,
+    experiment_ids: list[UUID],
+    *,
+    hint: Callable[[set[UUID]], None] = lambda _projects: None,
+) -> dict[UUID, Found]:
+    """What results of several experiments are made of now, of one moment; without those not counted yet."""
+    hint({project_id})
+    async with open_connection() as connection:
+        found, lag = await _now(connection, project_id, experiment_ids, None)
+    return {experiment_id: Found(*past, lag, Asked()) for experiment_id, past in found.items()}
 
 
 def asked_for(
@@ -195,27 +212,31 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
 
 
 async def _now(
-    connection: Connection, project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
-) -> tuple[Past | None, Lag]:
+    connection: Connection, project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
+) -> tuple[dict[UUID, Past], Lag]:
     """What is counted now, and how much is not, once projections have had their moment to catch up."""
     head = (await read_head(connection, project_id)).next_position - 1
-    live, lag = await _live(connection, project_id, experiment_id, choose), Lag(0, 0.0)
-    if live is None or live.counted.position < head:
-        await _await_projections(connection, project_id, head)
-        live = await _live(connection, project_id, experiment_id, choose)
-        lag = await _lag(connection, project_id, live.counted.position if live else 0)
-    if live is None:
-        await _refuse_not_counted(connection, project_id, experiment_id)
-    return live, lag
+    live = await _live(connection, project_id, experiment_ids, choose)
+    if len(live) == len(experiment_ids) and _position_of(live) >= head:
+        return live, Lag(0, 0.0)
+    await _await_projections(connection, project_id, head)
+    live = await _live(connection, project_id, experiment_ids, choose)
+    return live, await _lag(connection, project_id, _position_of(live))
 
 
 async def _live(
-    connection: Connection, project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None
-) -> Past | None:
-    counted = await read_live(connection, project_id, experiment_id, choose)
-    if counted is None:
-        return None
-    return Past(counted, await received_at(connection, project_id, counted.position))
+    connection: Connection, project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
+) -> dict[UUID, Past]:
+    live = await read_live_of(connection, project_id, experiment_ids, choose)
+    if not live:
+        return {}
+    # All are of one moment.
+    time = await received_at(connection, project_id, next(iter(live.values())).position)
+    return {experiment_id: Past(counted, time) for experiment_id, counted in live.items()}
+
+
+def _position_of(live: dict[UUID, Past]) -> int:
+    return next((past.counted.position for past in live.values()), 0)
 
 
 async def _replayed(

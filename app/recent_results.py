@@ -1,12 +1,41 @@
-"""Results for lists, which ask for many at once: computed anew when the log has grown, at most so often."""
+"""Results that need not be computed again: by what they follow from, and for lists those of some seconds ago."""
 
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
+from app.find_results import Found
+from app.kept import Kept
+from app.results import digest_of
 from app.results_shape import Results
 from domain.experiment import Experiment
+
+KEPT_BYTES_MAX = 24 * 1024 * 1024
+# What records take in memory for each byte of their JSON, about.
+_BYTES_FOR_JSON = 3
+
+
+class KnownResults:
+    """Results by their digest, which covers all that they follow from: the same statistics are not done twice."""
+
+    def __init__(self) -> None:
+        self._kept = Kept(KEPT_BYTES_MAX, _size_bytes)
+
+    def of(self, found: Found) -> Results:
+        """The results of what is counted; call it in a thread, they may take a second."""
+        key = digest_of(found.counted, found.asked), found.time
+        results = self._kept.get(key)
+        if results is None:
+            results = found.results()
+            self._kept.put(key, results)
+        return msgspec.structs.replace(results, lag=found.lag)
+
+
+def _size_bytes(results: Results) -> int:
+    return _BYTES_FOR_JSON * len(msgspec.json.encode(results))
 
 
 class _Known(NamedTuple):
@@ -16,7 +45,7 @@ class _Known(NamedTuple):
 
 
 class RecentResults:
-    """The newest results of experiments, at most SECONDS old."""
+    """The newest results of experiments, at most SECONDS old, for lists, which ask for many at once."""
 
     SECONDS = 15.0
     EXPERIMENTS_MAX = 2_000
@@ -25,17 +54,27 @@ class RecentResults:
         self._known: dict[UUID, _Known] = {}
 
     async def get(
-        self, experiment: Experiment, last_position: int, find: Callable[[], Awaitable[Results | None]]
-    ) -> Results | None:
-        """What is known, if the log still ends at `last_position` or it is recent; or else what is found."""
+        self,
+        experiments: list[Experiment],
+        last_position: int,
+        find: Callable[[list[UUID]], Awaitable[dict[UUID, Results]]],
+    ) -> dict[UUID, Results]:
+        """What is known, if the log still ends at `last_position` or it is recent; the others are found."""
+        known = {each.id: fresh for each in experiments if (fresh := self._fresh(each, last_position))}
+        missing = {each.id: each for each in experiments if each.id not in known}
+        if not missing:
+            return known
+        found = await find(list(missing))
+        if len(self._known) + len(found) > self.EXPERIMENTS_MAX:
+            self._known.clear()
+        until = time.monotonic() + self.SECONDS
+        for id_, results in found.items():
+            self._known[id_] = _Known(missing[id_].version, until, results)
+        return known | found
+
+    def _fresh(self, experiment: Experiment, last_position: int) -> Results | None:
         known = self._known.get(experiment.id)
-        if known is not None and known.version == experiment.version:
-            is_last = known.results.as_of.position == last_position
-            if is_last or known.until > time.monotonic():
-                return known.results
-        results = await find()
-        if results is not None:
-            if len(self._known) >= self.EXPERIMENTS_MAX:
-                self._known.clear()
-            self._known[experiment.id] = _Known(experiment.version, time.monotonic() + self.SECONDS, results)
-        return results
+        if known is None or known.version != experiment.version:
+            return None
+        is_last = known.results.as_of.position == last_position
+        return known.results if is_last or known.until > time.monotonic() else None

@@ -22,7 +22,7 @@ from app.live import Live
 from app.log_writer import LogWriter, Overloaded
 from app.planning import KnownTraffic
 from app.projects import ProjectCache
-from app.recent_results import RecentResults
+from app.recent_results import KnownResults, RecentResults
 from app.settings import Settings
 from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
@@ -43,6 +43,7 @@ class Services(msgspec.Struct, frozen=True):
     active: ActiveExperiments
     replays: Replays
     event_exports: EventExports
+    results: KnownResults
     recent: RecentResults
     traffic: KnownTraffic
     live: Live
@@ -92,6 +93,7 @@ async def open_services(
             active=ActiveExperiments(),
             replays=Replays(),
             event_exports=EventExports(),
+            results=KnownResults(),
             recent=RecentResults(),
             traffic=KnownTraffic(),
             live=live,

@@ -1,5 +1,6 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from projections.snapshots import derive
 from projections.steps import NIL, ask
 
 _ASKED = (
-    ("experiments", "plan"),
+    ("experiments", "plans"),
     ("catch_up", "checkpoint"),
     ("exposures", "visitors"),
     ("exposures", "impressions"),
@@ -55,7 +56,17 @@ async def read_live(
 
     `choose` picks the goal whose tallies are wanted by day too.
     """
-    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_id, choose))
+    return (await read_live_of(connection, project_id, [experiment_id], choose)).get(experiment_id)
+
+
+async def read_live_of(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_ids: list[UUID],
+    choose: ChooseGoal | None = None,
+) -> dict[UUID, Counted]:
+    """The same of several experiments, of one moment and in one round trip; without those not known there."""
+    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_ids, choose))
 
 
 async def read_past(
@@ -68,7 +79,7 @@ async def read_past(
 ) -> Counted | None:
     """The experiment as it was known at a position; takes a connection for itself."""
     await derive(connection, project_id, experiment_id, position, archive)
-    return await _read(connection, project_id, experiment_id, choose)
+    return (await _read(connection, project_id, [experiment_id], choose)).get(experiment_id)
 
 
 async def read_history(
@@ -84,25 +95,42 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 
 async def _read(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
-) -> Counted | None:
-    parameters = {"project_id": project_id, "experiment_id": experiment_id, "nil": NIL}
-    plans, positions, visitors, impressions, outcomes, unattributed = await ask(connection, _ASKED, parameters)
-    if not plans:
-        return None
-    plan = decode_plan(plans[0][0])
-    goal = choose(plan) if choose else None
-    by_day = None
-    if goal is not None:
-        visitors_by_day = await read_visitors_by_day(connection, project_id, experiment_id)
-        outcomes_by_day = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
-        by_day = ByDay(goal, visitors_by_day, outcomes_by_day)
-    return Counted(
-        position=positions[0][0],
-        plan=plan,
-        visitors=[Visitors(*row) for row in visitors],
-        impressions=dict(impressions),
-        outcomes=[Outcomes(*row) for row in outcomes],
-        unattributed=in_order(unattributed),
-        by_day=by_day,
-    )
+    connection: AsyncConnection[Any], project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
+) -> dict[UUID, Counted]:
+    # Under NIL stands what is unattributed of the whole project.
+    parameters = {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
+    plans, positions, *tallies = await ask(connection, _ASKED, parameters)
+    visitors, impressions, outcomes, unattributed = map(_by_experiment, tallies)
+    found = {}
+    for experiment_id, state in plans:
+        plan = decode_plan(state)
+        goal = choose(plan) if choose else None
+        reasons: Counter[str] = Counter()
+        for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
+            reasons[reason] += events
+        found[experiment_id] = Counted(
+            position=positions[0][0],
+            plan=plan,
+            visitors=[Visitors(*row) for row in visitors.get(experiment_id, [])],
+            impressions=dict(impressions.get(experiment_id, [])),
+            outcomes=[Outcomes(*row) for row in outcomes.get(experiment_id, [])],
+            unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
+            by_day=await _read_by_day(connection, project_id, experiment_id, goal) if goal else None,
+        )
+    return found
+
+
+async def _read_by_day(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, goal: Goal
+) -> ByDay:
+    visitors = await read_visitors_by_day(connection, project_id, experiment_id)
+    outcomes = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
+    return ByDay(goal, visitors, outcomes)
+
+
+def _by_experiment(rows: list[Any]) -> dict[UUID, list[Any]]:
+    """Rows less their first column, by it."""
+    found: dict[UUID, list[Any]] = {}
+    for experiment_id, *row in rows:
+        found.setdefault(experiment_id, []).append(row)
+    return found

@@ -20,7 +20,7 @@ from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.forest import forest_plot
 from projections.archived_log import ArchiveError
-from tests.app.http_project import ADMIN_TOKEN, HttpProject, Json, conversion, csrf, impression, open_project
+from tests.app.http_project import ADMIN_TOKEN, API, HttpProject, Json, conversion, csrf, impression, open_project
 
 HOSTILE = "<script>alert('x')</script>"
 PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
@@ -266,21 +266,53 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
 async def test_events_are_taken_in_while_a_page_is_drawn(
     visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the statistics nor the page of a large experiment hold up the loop that answers everybody."""
-    experiment, threads = await project.create(), set()
+    """Neither statistics, in JSON, list or page, nor the page itself hold up the loop that answers everybody."""
+    experiment, threads = await project.running(), []
     for place, name in ((experiment_page, "page"), (find_results, "results_of")):
         work = getattr(place, name)
 
         def watched(*given: Any, work: Any = work, **named: Any) -> Any:
-            threads.add(threading.get_ident())
+            threads.append((work.__name__, threading.get_ident()))
             return work(*given, **named)
 
         monkeypatch.setattr(place, name, watched)
     await project.results(experiment)
-    threads.clear()
+    await visitor.get(f"/dashboard/projects/{project.project_id}")
     assert (await visitor.get(address(experiment))).status_code == 200
-    assert threads
-    assert threading.get_ident() not in threads
+    assert {name for name, _ in threads} == {"results_of", "page"}
+    assert threading.get_ident() not in {thread for _, thread in threads}
+
+
+async def test_the_same_statistics_are_not_done_twice(
+    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """List, page and JSON of one position share them, until an event comes; a list reads its tallies at once."""
+    done, read, results_of, read_live = [], [], find_results.results_of, find_results.read_live_of
+
+    def counting(*given: Any) -> Results:
+        done.append(given)
+        return results_of(*given)
+
+    async def reading(*given: Any) -> Any:
+        read.append(given)
+        return await read_live(*given)
+
+    monkeypatch.setattr(find_results, "results_of", counting)
+    experiments = [await project.running(name=f"Number {number}") for number in range(3)]
+    for experiment in experiments:
+        await project.results(experiment)
+    monkeypatch.setattr(find_results, "read_live_of", reading)
+    page = await visitor.get(f"/dashboard/projects/{project.project_id}")
+    assert page.text.count("Nobody has been shown this experiment yet.") == 3
+    assert len(read) == 1
+    done.clear()
+    for experiment in experiments:
+        await visitor.get(address(experiment))
+        await visitor.get(f"{API}/experiments/{experiment['id']}/results")
+    assert done == []
+    await project.accepted(impression(experiments[0], 0, "v1"))
+    assert (await project.results(experiments[0]))["variants"][0]["visitors"] == 1
+    assert done != []
 
 
 async def test_variants_that_do_equally_well_have_their_picture(

@@ -163,7 +163,7 @@ async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, p
     parameters = {
         "project_id": project_id,
         "project_ids": [project_id],
-        "experiment_id": experiment.experiment_id,
+        "experiment_ids": [experiment.experiment_id, NIL],
         "time": datetime.now(UTC),
         "position": 10,
         "after": 4,
@@ -171,7 +171,6 @@ async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, p
         "received_from": datetime.now(UTC) - timedelta(minutes=1),
         "received_until": datetime.now(UTC),
         "batches_max": 100,
-        "nil": NIL,
     }
     async with connection.transaction():
         await use_schema(connection, await live_schema(connection))

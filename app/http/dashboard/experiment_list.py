@@ -9,21 +9,18 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from app.experiments import read_experiments
+from app.find_results import find_counted_of
 from app.http.dashboard.access import require_role
 from app.http.dashboard.pages import AnyRequest, page, services_of
-from app.http.results import find_results
-from app.problems import Problem
 from app.projects import parse_project_id
 from app.results_shape import Results
 from app.services import Services
 from domain.experiment import Experiment
 from domain.plan import ExperimentStatus
-from domain.refusals import Refusal
 from projections.event_log import read_head
 
 STATUSES: tuple[ExperimentStatus, ...] = get_args(ExperimentStatus)
 ROWS_MAX = 30
-_CONCURRENT_MAX = 4
 
 
 class Row(NamedTuple):
@@ -67,25 +64,16 @@ def _pages(experiments: list[Experiment]) -> int:
 
 
 async def _with_results(services: Services, project_id: UUID, experiments: list[Experiment]) -> list[Row]:
-    turns = asyncio.Semaphore(_CONCURRENT_MAX)
     async with services.pool.connection() as connection:
         last_position = (await read_head(connection, project_id)).next_position - 1
 
-    async def find(experiment: Experiment) -> Results | None:
-        async with turns:
-            try:
-                return await find_results(services, project_id, experiment.id)
-            except Refusal:
-                return None
-            except Problem as problem:
-                if problem.name != "not_counted_yet":
-                    raise
-                return None
+    async def find(experiment_ids: list[UUID]) -> dict[UUID, Results]:
+        found = await find_counted_of(
+            services.pool.connection, project_id, experiment_ids, hint=services.worker.hint
+        )
+        computed = await asyncio.to_thread(lambda: list(map(services.results.of, found.values())))
+        return dict(zip(found, computed, strict=True))
 
-    async def row(experiment: Experiment) -> Row:
-        if experiment.started_at is None:
-            return Row(experiment, None)
-        found = await services.recent.get(experiment, last_position, lambda: find(experiment))
-        return Row(experiment, found)
-
-    return list(await asyncio.gather(*map(row, experiments)))
+    started = [each for each in experiments if each.started_at is not None]
+    found = await services.recent.get(started, last_position, find)
+    return [Row(each, found.get(each.id)) for each in experiments]
