@@ -18,15 +18,19 @@ from app.event_rows import Horizon
 from app.export import EventExports
 from app.find_results import Replays
 from app.json_body import Inflated
+from app.kept import Kept
 from app.live import Live
 from app.log_writer import LogWriter, Overloaded
 from app.planning import KnownTraffic
 from app.projects import ProjectCache
 from app.recent_results import KnownResults, RecentResults
 from app.settings import Settings
+from app.templates.charts import OverTime
 from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
+
+OVER_TIME_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -44,6 +48,7 @@ class Services(msgspec.Struct, frozen=True):
     replays: Replays
     event_exports: EventExports
     results: KnownResults
+    over_time: Kept[OverTime]
     recent: RecentResults
     traffic: KnownTraffic
     live: Live
@@ -94,6 +99,7 @@ async def open_services(
             replays=Replays(),
             event_exports=EventExports(),
             results=KnownResults(),
+            over_time=Kept(OVER_TIME_BYTES_MAX, OverTime.size_bytes),
             recent=RecentResults(),
             traffic=KnownTraffic(),
             live=live,

@@ -19,6 +19,8 @@ _LABEL_ROOM = 76
 # More points than pixels say nothing more.
 _POINTS_MAX = 160
 _DAY = timedelta(days=1)
+# What a variant's day takes in memory, as numbers and drawn.
+_DAY_BYTES = 800
 
 _Point = TypeVar("_Point", bound=tuple[float, ...])
 
@@ -68,6 +70,26 @@ class Chart(NamedTuple):
     lines: list[Line]
     marks: list[Mark]
     points: list[Point]
+
+
+class OverTime(NamedTuple):
+    """One goal's series, and the pictures of it on one axis of time."""
+
+    series: Series
+    lifts: list[Chart]
+    visitors: list[Chart]
+
+    def size_bytes(self) -> int:
+        """About what it takes to keep it."""
+        return _DAY_BYTES * len(self.series.days) * (len(self.series.visitors) + 1)
+
+
+def over_time(series: Series, results: Results, changes: Sequence[Change]) -> OverTime:
+    """A series with its pictures, the history of the experiment beside them."""
+    axis = TimeAxis(series, results, changes)
+    return OverTime(
+        series, lift_charts(series, results, axis, changes), visitor_charts(series, results, axis, changes)
+    )
 
 
 class TimeAxis:

@@ -16,12 +16,13 @@ from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
 from app.http.results import find_counted
+from app.kept import Kept
 from app.problems import Problem
 from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
-from app.result_series import Series, series_of
+from app.result_series import series_of
 from app.results_shape import Results
-from app.templates.charts import Chart, TimeAxis, lift_charts, visitor_charts
+from app.templates.charts import OverTime, over_time
 from app.told_counts import read_told
 from domain.experiment import Experiment, Goal
 from projections.breakdown import read_segments
@@ -39,14 +40,6 @@ class Slider(NamedTuple):
     most: int
     step: int
     value: int
-
-
-class OverTime(NamedTuple):
-    """One goal's series, and the pictures of it on one axis of time."""
-
-    series: Series
-    lifts: list[Chart]
-    visitors: list[Chart]
 
 
 class GoalShown(msgspec.Struct, frozen=True):
@@ -116,7 +109,7 @@ async def results_page(
             breakdown=breakdown,
             dimensions=DIMENSIONS,
             told_since=since,
-            over_time=_over_time(found, results, changes),
+            over_time=_over_time(services.over_time, found, results, changes),
             slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
         )
 
@@ -143,17 +136,19 @@ def _alpha(results: Results, goal: Goal) -> float:
     return next(each.comparisons[0].alpha for each in results.goals if each.name == goal.name)
 
 
-def _over_time(found: Found, results: Results, changes: list[Change]) -> OverTime | None:
+def _over_time(known: Kept[OverTime], found: Found, results: Results, changes: list[Change]) -> OverTime | None:
     by_day = found.counted.by_day
     if by_day is None:
         return None
-    series = series_of(found.counted, _alpha(results, by_day.goal))
-    if series is None:
-        return None
-    axis = TimeAxis(series, results, changes)
-    return OverTime(
-        series, lift_charts(series, results, axis, changes), visitor_charts(series, results, axis, changes)
-    )
+    # The digest covers the position, and with it all that happened until then.
+    key = results.digest, by_day.goal.name
+    shown = known.get(key)
+    if shown is None:
+        series = series_of(found.counted, _alpha(results, by_day.goal))
+        shown = over_time(series, results, changes) if series else None
+        if shown is not None:
+            known.put(key, shown)
+    return shown
 
 
 def _slid_to(seconds: str, now: datetime) -> str | None:
