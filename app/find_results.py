@@ -166,7 +166,9 @@ async def find_counted(
             if past is not None:
                 replays.known.put(key, past)
     if past is None:
-        raise refusals.ExperimentNotFound
+        async with open_connection() as connection:
+            later = await read_experiment(connection, project_id, experiment_id)
+        raise refusals.ExperimentNotFound if later is None else refusals.ExperimentNotCreatedYet
     if asked.goal is not None and all(known.name != asked.goal for known in past.counted.plan.goals):
         raise _bad_query("goal", "names no goal of this experiment")
     return Found(past.counted, past.time, lag, asked)

@@ -15,6 +15,7 @@ from app.problems import Problem
 from app.secret_keys import issue_key
 from domain.events import AllowedOriginsChanged, ProjectCreated
 from domain.refusals import FieldError
+from domain.validation import NO_TURNING, TURNS_DIRECTION
 from projections.event_log import append_facts
 from projections.queries import queries
 
@@ -172,6 +173,8 @@ def _check_project(name: str, allowed_origins: tuple[str, ...]) -> None:
     if not 1 <= len(name.strip()) <= PROJECT_NAME_CHARACTERS_MAX or "\0" in name:
         reason = f"must hold 1 to {PROJECT_NAME_CHARACTERS_MAX} characters"
         errors.insert(0, FieldError(path="name", reason=reason))
+    elif TURNS_DIRECTION.search(name):
+        errors.insert(0, FieldError(path="name", reason=NO_TURNING))
     _refuse(errors)
 
 

@@ -49,6 +49,10 @@ class ExperimentNotFound(Refusal, status="not_found"):
     """This project has no experiment with that id."""
 
 
+class ExperimentNotCreatedYet(Refusal, status="not_found"):
+    """The experiment did not exist yet at that moment: it was created later."""
+
+
 class ExperimentAlreadyExists(Refusal, status="conflict"):
     """An experiment with that id exists already."""
 

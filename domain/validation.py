@@ -21,6 +21,9 @@ HYPOTHESIS_CHARS_MAX = 5_000
 TARGET_URL_CHARS_MAX = 2_048
 WINDOW_HOURS_MAX = 2_160
 TRAFFIC_PERCENTAGE_MAX = 100
+# A name with one of these shows the text behind it in another order than it has (Unicode TR 9).
+TURNS_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+NO_TURNING = "must not hold characters that turn the direction of text (U+202A to U+202E, U+2066 to U+2069)"
 
 _PROPERTY = re.compile(r"-{0,2}[a-z][a-z-]*")
 # What ran or loaded something in browsers of some time, and what ends the element around a sheet.
@@ -47,7 +50,7 @@ def problems(experiment: Experiment) -> list[FieldError]:
 
 
 def _problems_of_details(experiment: Experiment) -> Iterator[FieldError]:
-    yield from _text("name", experiment.name, NAME_CHARS_MAX)
+    yield from _name("name", experiment.name, NAME_CHARS_MAX)
     yield from _text("hypothesis", experiment.hypothesis, HYPOTHESIS_CHARS_MAX, needed=False)
     target_needed = experiment.url_match_type != "all"
     yield from _text("targetUrl", experiment.target_url, TARGET_URL_CHARS_MAX, needed=target_needed)
@@ -67,7 +70,7 @@ def _problems_of_variants(variants: Sequence[Variant]) -> Iterator[FieldError]:
     yield from _repeated("variants", "name", [variant.name for variant in variants[:VARIANTS_MAX]])
     for position, variant in enumerate(variants[:VARIANTS_MAX]):
         path = f"variants[{position}]"
-        yield from _text(f"{path}.name", variant.name, NAME_CHARS_MAX)
+        yield from _name(f"{path}.name", variant.name, NAME_CHARS_MAX)
         if not 0 < variant.weight <= WEIGHT_MAX:
             yield FieldError(f"{path}.weight", f"must be above 0 and at most {WEIGHT_MAX}")
         if len(variant.changes) > CHANGES_MAX:
@@ -105,7 +108,7 @@ def _problems_of_goals(goals: Sequence[Goal]) -> Iterator[FieldError]:
     yield from _repeated("goals", "name", [goal.name for goal in goals[:GOALS_MAX]])
     for position, goal in enumerate(goals[:GOALS_MAX]):
         path = f"goals[{position}]"
-        yield from _text(f"{path}.name", goal.name, NAME_CHARS_MAX)
+        yield from _name(f"{path}.name", goal.name, NAME_CHARS_MAX)
         yield from _text(f"{path}.eventType", goal.event_type, EVENT_TYPE_CHARS_MAX)
         yield from _text(f"{path}.eventName", goal.event_name, NAME_CHARS_MAX, needed=False)
         yield from _text(f"{path}.valueField", goal.value_field, NAME_CHARS_MAX, needed=goal.kind == "value")
@@ -118,6 +121,12 @@ def _text(path: str, text: str | None, chars_max: int, *, needed: bool = True) -
         yield FieldError(path, f"must be at most {chars_max} characters, not {len(text)}")
     if text and _NOT_STORABLE.search(text):
         yield FieldError(path, "must not hold a NUL character or half of a surrogate pair")
+
+
+def _name(path: str, text: str, chars_max: int) -> Iterator[FieldError]:
+    yield from _text(path, text, chars_max)
+    if TURNS_DIRECTION.search(text):
+        yield FieldError(path, NO_TURNING)
 
 
 def _repeated(path: str, field: str, values: Sequence[str]) -> Iterator[FieldError]:

@@ -369,7 +369,7 @@ async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClien
         page = await visitor.get(address(experiment), params={"at": right_end})
         assert "See what is known now" not in words(page)
     answer = await visitor.get(address(experiment), params={"at": least - 3600})
-    assert (answer.status_code, "no experiment with that id" in words(answer)) == (404, True)
+    assert (answer.status_code, "did not exist yet at that moment" in words(answer)) == (404, True)
 
 
 async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, project: HttpProject) -> None:

@@ -55,7 +55,7 @@ async def test_a_stream_says_when_there_is_more_and_ends_with_the_session(projec
     async with asyncio.timeout(10):
         sent = [events_of(await task) for task in streaming]
     for events in sent:
-        assert events[-1] == ("over", "", "")
+        assert events[-1] == ("over", "", "These numbers stand still: log in again to see newer ones.")
         assert [name for name, _, _ in events[:-1]] == ["moved"] * (len(events) - 1)
         assert 1 <= len(events) - 1 <= 2
         assert events[-2][1] == str(int(position) + 2)
@@ -80,7 +80,7 @@ async def test_a_share_link_has_a_stream_until_it_is_revoked(project: HttpProjec
     async with asyncio.timeout(10):
         events = events_of(await streaming)
     assert {name for name, _, _ in events[:-1]} == {"moved"}
-    assert events[-1] == ("over", "", "")
+    assert events[-1] == ("over", "", "These numbers stand still: this link was withdrawn.")
     assert (await guest.get(stream)).status_code == 404
 
 

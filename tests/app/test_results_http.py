@@ -159,6 +159,8 @@ async def test_before_its_creation_an_experiment_is_not_there(
         answer = await project.ask_results(experiment, asOf=when)
         assert answer.status_code == 404, when
     assert wire(answer) == snapshot
+    unknown = await project.ask_results({"id": str(uuid.uuid4())}, asOf="1")
+    assert unknown.json()["type"] == "urn:prooflog:problem:experiment_not_found"
     then = (await project.ask_results(experiment, asOf=str(position - 1))).json()
     assert (then["status"], then["asOf"]["position"]) == ("draft", position - 1)
 

@@ -43,6 +43,8 @@ async def test_a_project_is_made_once_with_a_key_that_is_shown_once(admin: httpx
     assert (again.status_code, "sent twice" in again.text, key in again.text) == (409, True, False)
     blank = await send(admin, "/dashboard/projects", project_id=str(uuid.uuid4()), name=" ")
     assert (blank.status_code, "must hold 1 to 200 characters" in blank.text) == (400, True)
+    turned = await send(admin, "/dashboard/projects", project_id=str(uuid.uuid4()), name="a\u202eb")
+    assert (turned.status_code, "turn the direction of text" in turned.text) == (400, True)
     settings = await admin.get(f"{settings_of(project)}/settings")
     assert key not in settings.text
     assert f"prooflog_sk_…{key[-4:]}" in settings.text

@@ -36,6 +36,7 @@ def test_kinds_follow_the_cause():
     kinds = {refusal.name: refusal.status for refusal in EVERY}
     assert kinds.pop("invalid_experiment") == "invalid"
     assert kinds.pop("experiment_not_found") == "not_found"
+    assert kinds.pop("experiment_not_created_yet") == "not_found"
     assert set(kinds.values()) == {"conflict"}
     assert refusals.ExperimentStopped.name == "experiment_stopped"
 

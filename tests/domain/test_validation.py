@@ -258,6 +258,19 @@ def test_a_goal_says_what_it_counts():
     assert accepts(goals=(structs.replace(GOAL, kind="value", value_field="amount"),))
 
 
+@pytest.mark.parametrize("turning", ["\u202a", "\u202e", "\u2066", "\u2069"])
+def test_no_name_turns_the_direction_of_what_stands_beside_it(turning):
+    """Names from right to left are names; characters that turn the text around them are refused, elsewhere not."""
+    reason = "must not hold characters that turn the direction of text (U+202A to U+202E, U+2066 to U+2069)"
+    name = f"a{turning}b"
+    assert errors_of(
+        name=name,
+        variants=(CONTROL, structs.replace(OTHER, name=name)),
+        goals=(structs.replace(GOAL, name=name),),
+    ) == {"name": reason, "variants[1].name": reason, "goals[0].name": reason}
+    assert accepts(name="כותרת \u200f", hypothesis=name, variants=changed(value=name))
+
+
 def test_everything_wrong_is_told_at_once():
     """One answer names every mistake, the caller's own findings first."""
     wrong = body(name="", traffic_percentage=101, variants=(CONTROL, structs.replace(OTHER, weight=0)))

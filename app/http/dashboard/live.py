@@ -29,17 +29,20 @@ async def live_results(request: AnyRequest, experiment_id: FromPath[str]) -> Ser
         login = await find_login(request, services_of(request))
         return login is not None and login.sees(project_id)
 
-    return await live_stream(request, project_id, may_go_on)
+    return await live_stream(
+        request, project_id, may_go_on, over="These numbers stand still: log in again to see newer ones."
+    )
 
 
 async def live_stream(
-    request: AnyRequest, project_id: UUID, may_go_on: Callable[[], Awaitable[bool]]
+    request: AnyRequest, project_id: UUID, may_go_on: Callable[[], Awaitable[bool]], *, over: str
 ) -> ServerSentEvent:
     """`moved` whenever a project was counted further than `after`, once a second at most; `lag` meanwhile.
 
-    A browser that lost the stream says by Last-Event-ID how far it has come. `over` ends it for good.
+    A browser that lost the stream says by Last-Event-ID how far it has come. The event `over` ends it for good,
+    with these words for who reads the page.
     """
-    events = _events(services_of(request).live, project_id, _after(request), may_go_on)
+    events = _events(services_of(request).live, project_id, _after(request), may_go_on, over)
     # Too many streams are refused before this one begins.
     first = await anext(events)
 
@@ -52,7 +55,7 @@ async def live_stream(
 
 
 async def _events(
-    live: Live, project_id: UUID, after: int, may_go_on: Callable[[], Awaitable[bool]]
+    live: Live, project_id: UUID, after: int, may_go_on: Callable[[], Awaitable[bool]], over: str
 ) -> AsyncIterator[ServerSentEventMessage]:
     async with live.watching(project_id):
         yield ServerSentEventMessage(comment="open", data=None, retry=RETRY_MILLISECONDS)
@@ -61,7 +64,7 @@ async def _events(
             standing = await live.moved(project_id, after, CHECK_SECONDS)
             if time.monotonic() - checked >= CHECK_SECONDS:
                 if not await may_go_on():
-                    yield ServerSentEventMessage(event="over", data="")
+                    yield ServerSentEventMessage(event="over", data=over)
                     return
                 checked = time.monotonic()
             if live.is_closed:

@@ -163,7 +163,9 @@ async def shared_live(request: AnyRequest, token: FromPath[str]) -> ServerSentEv
         return True
 
     project_id, _ = await _shared(request, token)
-    return await live_stream(request, project_id, may_go_on)
+    return await live_stream(
+        request, project_id, may_go_on, over="These numbers stand still: this link was withdrawn."
+    )
 
 
 async def _shared(request: AnyRequest, token: str) -> tuple[UUID, UUID]:

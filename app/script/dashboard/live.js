@@ -95,10 +95,10 @@ export const keepLive = (document, htmx) => {
     opened.addEventListener("moved", () => renew());
     opened.addEventListener("lag", ({ data }) => say(data));
     opened.addEventListener("open", () => { wait = AGAIN_MS; });
-    opened.addEventListener("over", () => {
+    opened.addEventListener("over", ({ data }) => {
       isOver = true;
       close();
-      say("These numbers stand still: log in again to see newer ones.");
+      say(data);
     });
     opened.addEventListener("error", () => {
       // A stream that was refused is not tried again by the browser itself.
