@@ -373,7 +373,7 @@ async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClien
 
 
 async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, project: HttpProject) -> None:
-    """Facts in their order with actor, position, and weights before and after, as marks and in the list."""
+    """Facts, the newest first, with actor, position, and weights before and after, as marks and in the list."""
     experiment = await sold(project)
     weights = [
         {"id": variant["id"], "weight": weight}
@@ -387,12 +387,12 @@ async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, pro
     even = r"Control 50 \(50.0%\), Bold 50 \(50.0%\)"
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
     assert re.fullmatch(
-        rf" Created {moment} {even} 3 goals, window 30 days by secret key, position 3"
-        rf" Started {moment} {even} 100 % of visitors by secret key, position 4"
-        rf" Details changed {moment} name: “Headline” to “{re.escape(HOSTILE)}” by secret key, position \d+"
+        rf" Paused {moment} by secret key, position \d+"
         rf" Weights changed {moment} before {even}"
         r" after Control 9 \(90.0%\), Bold 1 \(10.0%\) by secret key, position \d+"
-        rf" Paused {moment} by secret key, position \d+ ",
+        rf" Details changed {moment} name: “Headline” to “{re.escape(HOSTILE)}” by secret key, position \d+"
+        rf" Started {moment} {even} 100 % of visitors by secret key, position 4"
+        rf" Created {moment} {even} 3 goals, window 30 days by secret key, position 3 ",
         said,
     ), said
     assert page.text.count('<g class="mark">') == 3

@@ -1,6 +1,7 @@
 """The settings of a project: what an owner changes, what is shown only once, and what the log says of it."""
 
 import asyncio
+import html
 import re
 import uuid
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from app.http.dashboard import pages
 from tests.app.http_project import HttpProject, another_browser, csrf, event, impression, log_in, open_project
 from tests.app.people_of import PASSWORD, add_user, send, settings_of, user_id
 
@@ -257,3 +259,39 @@ async def test_what_comes_twice_at_the_same_moment_happens_once(
         twice = [send(admin, f"{settings_of(project)}/{path}", **form) for _ in range(2)]
         statuses = sorted(answer.status_code for answer in await asyncio.gather(*twice))
         assert statuses == [200, 409], path
+
+
+async def test_lists_without_an_end_show_their_newest_and_the_way_to_more(
+    admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Projects, users, keys, links and the history of an experiment: some rows, a link to more, and a bound."""
+    monkeypatch.setattr(pages, "ROWS_FIRST", 1)
+    monkeypatch.setattr(pages, "ROWS_MAX", 2)
+    experiment, settings = await project.create(), f"{settings_of(project)}/settings"
+    for number in range(3):
+        await open_project(project.client, f"Project {number}")
+        await add_user(admin, project, f"Person {number}", "viewer")
+        await project.call("POST", "/secret-keys/rotate")
+        link = {"link_id": str(uuid.uuid4()), "experiment": experiment["id"]}
+        await send(admin, f"{settings_of(project)}/share-links", **link)
+        await project.call("PATCH", f"/experiments/{experiment['id']}", json={"name": f"Name {number}"})
+    await project.results(experiment)
+    results = f"/dashboard/experiments/{experiment['id']}"
+    for path, name, row, most in (
+        ("/dashboard", "projects", r'data-label="Settings"', 4),
+        (settings, "users", r"Role of Person \d", 3),
+        (settings, "keys", r"<code>prooflog_sk_…", 4),
+        (settings, "links", r"Revoke<span", 3),
+        (results, "changes", r'<li value="\d"', 4),
+    ):
+        first = (await admin.get(path)).text
+        assert len(re.findall(row, first)) == 1, name
+        assert f"The newest 1 of {most}." in first, name
+        [more] = re.findall(rf'href="([^"]*[?;]{name}=2)#\w+">Show more', first)
+        second = (await admin.get(html.unescape(more))).text
+        assert len(re.findall(row, second)) == 2, name
+        assert f"The newest 2 of {most}." in second, name
+        assert len(re.findall(row, (await admin.get(path, params={name: "99"})).text)) == 2
+        assert len(re.findall(row, (await admin.get(path, params={name: "²"})).text)) == 1
+    assert "Person 2" in (await admin.get(settings)).text
+    assert "changes=2" in re.search('data-view="([^"]+)"', second)[1]

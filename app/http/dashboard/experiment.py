@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from app.experiments import read_experiment
 from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
-from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
+from app.http.dashboard.pages import HOME, AnyRequest, first_of, page, services_of
 from app.http.results import find_counted
 from app.kept import Kept
 from app.problems import Problem
@@ -104,7 +104,7 @@ async def results_page(
             results=results,
             as_of=as_of,
             method=method,
-            changes=changes,
+            changes=first_of(request, "changes", changes[::-1]),
             told=told,
             breakdown=breakdown,
             dimensions=DIMENSIONS,

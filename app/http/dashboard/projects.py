@@ -8,7 +8,7 @@ from litestar import Response, get
 
 from app.experiments import count_experiments
 from app.http.dashboard.access import login_of
-from app.http.dashboard.pages import AnyRequest, page, services_of
+from app.http.dashboard.pages import AnyRequest, Shown, first_of, page, services_of
 from app.problems import Problem
 from app.projects import Project, read_arrived, read_projects
 from domain.plan import ExperimentStatus
@@ -26,7 +26,7 @@ class ProjectRow(NamedTuple):
 
 @get("/", include_in_schema=False)
 async def projects_page(request: AnyRequest) -> Response[bytes]:
-    """All projects that one may see."""
+    """The projects that one may see, the newest first."""
     return await show_projects(request)
 
 
@@ -34,14 +34,20 @@ async def show_projects(request: AnyRequest, *, problem: Problem | None = None, 
     """The page of projects, and why a new one called `name` was refused."""
     login = login_of(request)
     async with services_of(request).pool.connection() as connection:
-        projects = [known for known in await read_projects(connection) if login.sees(known.project_id)]
+        newest_first = reversed(await read_projects(connection))
+        seen = first_of(request, "projects", [known for known in newest_first if login.sees(known.project_id)])
         counted = await count_experiments(connection)
-        arrived = await read_arrived(connection, [project.project_id for project in projects])
-    rows = [
-        _row(project, project.project_id in arrived, counted.get(project.project_id, {})) for project in projects
-    ]
-    status = problem.status if problem else 200
-    return page(request, "projects.html", status, rows=rows, problem=problem, name=name, project_id=uuid4())
+        arrived = await read_arrived(connection, [project.project_id for project in seen.rows])
+    rows = [_row(known, known.project_id in arrived, counted.get(known.project_id, {})) for known in seen.rows]
+    return page(
+        request,
+        "projects.html",
+        problem.status if problem else 200,
+        projects=Shown(rows, seen.total, seen.more, seen.asked),
+        problem=problem,
+        name=name,
+        project_id=uuid4(),
+    )
 
 
 def _row(project: Project, arrived: bool, counted: dict[ExperimentStatus, tuple[int, datetime]]) -> ProjectRow:  # noqa: FBT001

@@ -10,14 +10,14 @@ from litestar.response import Redirect
 
 from app.experiments import read_experiments
 from app.http.dashboard.access import login_of, require_admin_login, require_role
-from app.http.dashboard.pages import HOME, AnyRequest, form_of, own_origin, page, services_of
+from app.http.dashboard.pages import HOME, AnyRequest, first_of, form_of, own_origin, page, services_of
 from app.http.dashboard.projects import show_projects
 from app.problems import Problem
 from app.projects import change_origins, create_project, read_arrived
 from app.script import render_async_snippet, render_snippet
 from app.secret_keys import read_keys, rotate_key
 from app.share_links import read_share_links
-from app.users import read_users
+from app.users import User, read_users
 
 PROJECT = "/projects/{project_id:str}"
 
@@ -115,10 +115,10 @@ async def show_settings(
     async with services.pool.connection() as connection:
         context = {
             "arrived": bool(await read_arrived(connection, [project_id])),
-            "keys": await read_keys(connection, project_id),
+            "keys": first_of(request, "keys", await read_keys(connection, project_id)),
             "experiments": await read_experiments(connection, project_id),
-            "users": await read_users(connection, project_id),
-            "links": await read_share_links(connection, project_id),
+            "users": first_of(request, "users", _newest_first(await read_users(connection, project_id))),
+            "links": first_of(request, "links", await read_share_links(connection, project_id)),
         }
     running = await services.active.get(services.pool, project_id)
     origin = services.settings.public_url or own_origin(request)
@@ -152,6 +152,10 @@ def parse_project(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise Problem(404, "unknown_project", "there is no project with this projectId") from None
+
+
+def _newest_first(users: list[User]) -> list[User]:
+    return sorted(users, key=lambda user: user.granted_at, reverse=True)
 
 
 def _parse_time(text: str) -> datetime:
