@@ -32,16 +32,16 @@ class ActiveExperiments:
 
     async def get(self, connections: Any, project_id: UUID) -> Running:  # noqa: ANN401
         """The running experiments of a project; those who ask together wait for one answer."""
+        known = self.known(project_id)
+        return known if known is not None else await asyncio.shield(self._read(connections, project_id))
+
+    def known(self, project_id: UUID) -> Running | None:
+        """The same where nothing needs to be read for it, as for nearly all that ask."""
         known = self._known.get(project_id)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        return await asyncio.shield(self._read(connections, project_id))
+        return known[1] if known is not None and known[0] > time.monotonic() else None
 
     async def version(self, connections: Any, project_id: UUID) -> str | None:  # noqa: ANN401
         """The name of what runs, None where that takes longer than an answer to events may wait for it."""
-        known = self._known.get(project_id)
-        if known is not None and known[0] > time.monotonic():
-            return known[1].version
         reading = self._read(connections, project_id)
         await asyncio.wait([reading], timeout=self.VERSION_SECONDS_MAX)
         failed = not reading.done() or reading.cancelled() or reading.exception() is not None

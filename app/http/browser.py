@@ -82,6 +82,9 @@ async def _append(
     if duplicates or rejected:
         services.told.add(batch.project_id, duplicates, [each.reason for each in rejected])
     answer = Accepted(accepted=len(outcomes) - duplicates - len(refused), duplicates=duplicates, rejected=rejected)
+    running = services.active.known(batch.project_id)
+    if running is not None:
+        return msgspec.json.encode(answer), running.version
     return msgspec.json.encode(answer), await services.active.version(services.pool, batch.project_id)
 
 
