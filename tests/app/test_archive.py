@@ -185,26 +185,29 @@ async def test_upkeep_that_fails_says_so_and_goes_on(
 
 
 async def test_a_missing_file_is_named_over_http(database_url, archive) -> None:
-    """Results now are as ever; those of a past moment answer 503 with the file's name."""
+    """Results now are as ever, and those of moments that are kept; other moments answer 503 with its name."""
     project_id, key = await _past(database_url)
     settings = Settings(archive_dir=archive)
     headers = {"Authorization": f"Bearer {key}"}
     url = f"{API}/experiments/{EXPERIMENT.experiment_id}/results"
-    async with open_client(database_url, settings) as client, await connect(database_url) as connection:
+    async with open_client(database_url, settings) as client:
         before = (await client.get(url, params={"asOf": "70"}, headers=headers)).json()
+    async with await connect(database_url) as connection:
         await keep_once(
             connection, database_url, Settings(archive_dir=archive, retention_days=30, database_url=database_url)
         )
         assert (await sizes(connection))[0].state == "archived"
+    async with open_client(database_url, settings) as client:
         after = await client.get(url, params={"asOf": "70"}, headers=headers)
         assert after.json()["digest"] == before["digest"]
         victim = min((archive / str(project_id)).rglob("*.parquet"))
         victim.unlink()
 
         now = await client.get(url, headers=headers)
-        then = await client.get(url, params={"asOf": "70"}, headers=headers)
+        kept = await client.get(url, params={"asOf": "70"}, headers=headers)
+        then = await client.get(url, params={"asOf": "69"}, headers=headers)
 
-    assert now.status_code == 200
+    assert (now.status_code, kept.json()) == (200, after.json())
     assert then.status_code == 503
     assert then.json()["type"] == "urn:prooflog:problem:archive_unavailable"
     assert victim.name in then.json()["detail"]
