@@ -93,4 +93,3 @@ export const decide = () => {
   show(changes);
   refresh();
 };
-

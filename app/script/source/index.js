@@ -41,7 +41,7 @@ const api = {
     const name = options?.eventName;
     const data = safe(() => JSON.stringify(options.eventData))();
     emit(eventType, {
-      eventName: name == null ? name : String(name),
+      eventName: name == null ? undefined : String(name),
       eventData: data?.[0] === "{" ? JSON.parse(data) : undefined,
     }, eventType === "conversion");
   }),
