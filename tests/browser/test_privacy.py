@@ -1,10 +1,11 @@
 """Who is not counted: privacy signals, automated browsers and previews."""
 
+import uuid
 from collections import Counter
 
 import pytest
 
-from app.script import render_async_snippet
+from app.script import render_async_snippet, render_script
 from tests.browser.browser_site import (
     EXPERIMENT_ID,
     PROJECT_ID,
@@ -110,6 +111,19 @@ def test_a_preview_of_an_unknown_variant_is_an_ordinary_visit(site, page, asked)
     assert page.inner_text("h1") == "Changed"
     assert page.locator("img").count() == 0
     site.wait_for("experiment_impression")
+
+
+def test_a_preview_holds_beside_another_projects_script(site, page):
+    """Which knows nothing of the ids that were asked for, and so leaves them alone."""
+    other = render_script(project_id=str(uuid.uuid4()), base_url=site.url, experiments=[], count_bots=True)
+    site.experiments = [everybody_sees(change("text", "h1", "Changed"))]
+    both = f"<script src='/script.js'></script><script>{other.decode()}</script>"
+    site.pages["/"] = site.pages["/other"] = page_html("<h1>Original</h1>", both)
+    page.goto(f"/?gmp_force={EXPERIMENT_ID}:only")
+    page.goto("/other")
+    assert page.inner_text("h1") == "Changed"
+    site.settle(page)
+    assert PROJECT_ID not in "".join(request.body for request in site.requests)
 
 
 CONSENT_PAGE = page_html("<h1>Original</h1>", "<script src='/script.js' data-consent></script>")

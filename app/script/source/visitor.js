@@ -26,7 +26,8 @@ export const forced = (() => {
   }
   // A preview stays one, also when its experiment was stopped meanwhile.
   const preview = kept || value === "off" || chosen.size ? chosen : null;
-  if (asked != null && mayKeep) write(SESSION, "gmp_force", preview ? value : "");
+  // What is asked of another project's script on this page is for that one to keep.
+  if (mayKeep && (preview || asked === "")) write(SESSION, "gmp_force", value);
   return preview;
 })();
 
