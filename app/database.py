@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -134,9 +135,20 @@ def open_pool(
         timeout=3,
         # After an outage, look for the database again at once rather than after a long pause.
         reconnect_timeout=2,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         name="reads",
     )
+
+
+async def _check(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raise when the connection is gone, without a question where nothing hints at that.
+
+    A database that went away has closed the socket, which can be read then; so can it when notices wait.
+    """
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if socket.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> psycopg.AsyncConnection[Any]:

@@ -142,9 +142,8 @@ async def find_counted(
     """
     lag = Lag(0, 0.0)
     if as_of is None:
-        hint({project_id})
         async with open_connection() as connection:
-            found, lag = await _now(connection, project_id, [experiment_id], choose)
+            found, lag = await _now(connection, project_id, [experiment_id], choose, hint)
             past = found.get(experiment_id)
             if past is None:
                 await _refuse_not_counted(connection, project_id, experiment_id)
@@ -156,7 +155,9 @@ async def find_counted(
         past = replays.known.get(key)
         if past is None:
             async with open_connection() as connection:
-                past = (await _live(connection, project_id, [experiment_id], choose)).get(experiment_id)
+                live = await read_live_of(connection, project_id, [experiment_id], choose)
+            counted = live.counted.get(experiment_id)
+            past = None if counted is None else Past(counted, live.received_at)
             if past is None or past.counted.position != position:
                 async with replays.turn():
                     # Who had the turn before may have asked for the same.
@@ -182,9 +183,8 @@ async def find_counted_of(
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
 ) -> dict[UUID, Found]:
     """What results of several experiments are made of now, of one moment; without those not counted yet."""
-    hint({project_id})
     async with open_connection() as connection:
-        found, lag = await _now(connection, project_id, experiment_ids, None)
+        found, lag = await _now(connection, project_id, experiment_ids, None, hint)
     return {experiment_id: Found(*past, lag, Asked()) for experiment_id, past in found.items()}
 
 
@@ -214,31 +214,20 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
 
 
 async def _now(
-    connection: Connection, project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
+    connection: Connection,
+    project_id: UUID,
+    experiment_ids: list[UUID],
+    choose: ChooseGoal | None,
+    hint: Callable[[set[UUID]], None],
 ) -> tuple[dict[UUID, Past], Lag]:
     """What is counted now, and how much is not, once projections have had their moment to catch up."""
-    head = (await read_head(connection, project_id)).next_position - 1
-    live = await _live(connection, project_id, experiment_ids, choose)
-    if len(live) == len(experiment_ids) and _position_of(live) >= head:
-        return live, Lag(0, 0.0)
-    await _await_projections(connection, project_id, head)
-    live = await _live(connection, project_id, experiment_ids, choose)
-    return live, await _lag(connection, project_id, _position_of(live))
-
-
-async def _live(
-    connection: Connection, project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
-) -> dict[UUID, Past]:
     live = await read_live_of(connection, project_id, experiment_ids, choose)
-    if not live:
-        return {}
-    # All are of one moment.
-    time = await received_at(connection, project_id, next(iter(live.values())).position)
-    return {experiment_id: Past(counted, time) for experiment_id, counted in live.items()}
-
-
-def _position_of(live: dict[UUID, Past]) -> int:
-    return next((past.counted.position for past in live.values()), 0)
+    if live.position < live.head:
+        hint({project_id})
+        await _await_projections(connection, project_id, live.head)
+        live = await read_live_of(connection, project_id, experiment_ids, choose)
+    lag = await _lag(connection, project_id, live.position, live.head)
+    return {id_: Past(counted, live.received_at) for id_, counted in live.counted.items()}, lag
 
 
 async def _replayed(
@@ -273,9 +262,8 @@ async def _await_projections(connection: Connection, project_id: UUID, head: int
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _lag(connection: Connection, project_id: UUID, position: int) -> Lag:
-    head = await read_head(connection, project_id)
-    events = head.next_position - 1 - position
+async def _lag(connection: Connection, project_id: UUID, position: int, head: int) -> Lag:
+    events = head - position
     if events <= 0:
         return Lag(0, 0.0)
     since = await received_at(connection, project_id, position + 1)

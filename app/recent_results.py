@@ -1,5 +1,6 @@
 """Results that need not be computed again: by what they follow from, and for lists those of some seconds ago."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from app.results_shape import Results
 from domain.experiment import Experiment
 
 KEPT_BYTES_MAX = 24 * 1024 * 1024
+COMPARISONS_AT_ONCE_MAX = 12
 # What records take in memory for each byte of their JSON, about.
 _BYTES_FOR_JSON = 3
 
@@ -24,8 +26,16 @@ class KnownResults:
     def __init__(self) -> None:
         self._kept = Kept(KEPT_BYTES_MAX, _size_bytes)
 
-    def of(self, found: Found) -> Results:
-        """The results of what is counted; call it in a thread, they may take a second."""
+    async def of(self, found: Found) -> Results:
+        """The results of what is counted: of few comparisons here, of many in a thread, as they take long."""
+        plan = found.counted.plan
+        # The way to a thread and back costs a millisecond, a third of what few comparisons take.
+        if len(plan.goals) * len(plan.variants) <= COMPARISONS_AT_ONCE_MAX:
+            return self.at_once(found)
+        return await asyncio.to_thread(self.at_once, found)
+
+    def at_once(self, found: Found) -> Results:
+        """The same, however long it takes."""
         key = digest_of(found.counted, found.asked), found.time
         results = self._kept.get(key)
         if results is None:

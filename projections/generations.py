@@ -100,7 +100,7 @@ async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Aw
     while True:
         tries_left -= 1
         try:
-            async with connection.transaction(), connection.pipeline():
+            async with connection.pipeline(), connection.transaction():
                 await connection.execute("set transaction isolation level repeatable read")
                 await connection.execute(queries("catch_up")["show_live"])
                 return await read()

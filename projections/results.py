@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,12 +15,13 @@ from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcom
 from projections.experiments import PlacedFact, decode_plan, read_facts
 from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
 from projections.generations import read_from_live
+from projections.queries import queries
 from projections.snapshots import derive
-from projections.steps import NIL, ask
+from projections.steps import NIL
 
 _ASKED = (
     ("experiments", "plans"),
-    ("catch_up", "checkpoint"),
+    ("catch_up", "standing"),
     ("exposures", "visitors"),
     ("exposures", "impressions"),
     ("conversions", "goals"),
@@ -49,6 +51,18 @@ class Counted(NamedTuple):
     by_day: ByDay | None = None
 
 
+class Live(NamedTuple):
+    """What is counted of some experiments at the live checkpoint, and how far that is.
+
+    `received_at` is when the event there was received, `head` where the log ends; both of the same moment.
+    """
+
+    counted: dict[UUID, Counted]
+    position: int
+    received_at: datetime | None
+    head: int
+
+
 async def read_live(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
 ) -> Counted | None:
@@ -56,7 +70,7 @@ async def read_live(
 
     `choose` picks the goal whose tallies are wanted by day too.
     """
-    return (await read_live_of(connection, project_id, [experiment_id], choose)).get(experiment_id)
+    return (await read_live_of(connection, project_id, [experiment_id], choose)).counted.get(experiment_id)
 
 
 async def read_live_of(
@@ -64,7 +78,7 @@ async def read_live_of(
     project_id: UUID,
     experiment_ids: list[UUID],
     choose: ChooseGoal | None = None,
-) -> dict[UUID, Counted]:
+) -> Live:
     """The same of several experiments, of one moment and in one round trip; without those not known there."""
     return await read_from_live(connection, lambda: _read(connection, project_id, experiment_ids, choose))
 
@@ -79,7 +93,8 @@ async def read_past(
 ) -> Counted | None:
     """The experiment as it was known at a position; takes a connection for itself."""
     await derive(connection, project_id, experiment_id, position, archive)
-    return (await _read(connection, project_id, [experiment_id], choose)).get(experiment_id)
+    async with connection.pipeline():
+        return (await _read(connection, project_id, [experiment_id], choose)).counted.get(experiment_id)
 
 
 async def read_history(
@@ -96,11 +111,14 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 async def _read(
     connection: AsyncConnection[Any], project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
-) -> dict[UUID, Counted]:
+) -> Live:
+    """In one round trip, but for tallies by day, if a pipeline is open."""
     # Under NIL stands what is unattributed of the whole project.
     parameters = {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
-    plans, positions, *tallies = await ask(connection, _ASKED, parameters)
+    cursors = [await connection.execute(queries(file)[name], parameters) for file, name in _ASKED]
+    plans, standings, *tallies = [await cursor.fetchall() for cursor in cursors]
     visitors, impressions, outcomes, unattributed = map(_by_experiment, tallies)
+    position, received_at, head = standings[0]
     found = {}
     for experiment_id, state in plans:
         plan = decode_plan(state)
@@ -109,7 +127,7 @@ async def _read(
         for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
             reasons[reason] += events
         found[experiment_id] = Counted(
-            position=positions[0][0],
+            position=position,
             plan=plan,
             visitors=[Visitors(*row) for row in visitors.get(experiment_id, [])],
             impressions=dict(impressions.get(experiment_id, [])),
@@ -117,7 +135,7 @@ async def _read(
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
             by_day=await _read_by_day(connection, project_id, experiment_id, goal) if goal else None,
         )
-    return found
+    return Live(found, position, received_at, head)
 
 
 async def _read_by_day(

@@ -44,15 +44,6 @@ async def run_queries(
             await connection.execute(queries(file)[name], parameters)
 
 
-async def ask(
-    connection: AsyncConnection[Any], asked: tuple[tuple[str, str], ...], parameters: dict[str, Any]
-) -> list[list[Any]]:
-    """The rows of named statements, each a file and a name in it, in one round trip."""
-    async with connection.pipeline():
-        cursors = [await connection.execute(queries(file)[name], parameters) for file, name in asked]
-        return [await cursor.fetchall() for cursor in cursors]
-
-
 def step_parameters(step: Step) -> dict[str, Any]:
     """A step as SQL parameters."""
     return {**step._asdict(), "snapshot": step.snapshot, "nil": NIL}

@@ -20,6 +20,8 @@ CONCENTRATIONS = (1e2, 1e3, 1e4, 1e5)
 _EXPECTED_MIN = 5.0
 _ARMS_MIN = 2
 _LOG_LARGEST = 709.0
+# 64 KB of numbers.
+_CACHED_NUMBERS = 8_192
 
 
 class SampleRatio(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ def splits(observed: Floats, weights: Floats, concentrations: Sequence[float] = 
     return Splits(
         statistic=statistic,
         df=np.maximum(usable.sum(axis=0) - 1.0, 0.0),
-        log_e=_log_e_value(counts, shares, taking_part, concentrations),
+        log_e=_log_e_value(counts, shares, concentrations),
         smallest_expected=np.where(usable, planned, inf).min(axis=0),
     )
 
@@ -135,32 +137,41 @@ def _validated(epochs: Sequence[tuple[Sequence[int], Sequence[float]]]) -> tuple
     return counts, weights / np.maximum(weights.max(axis=1, initial=0.0, keepdims=True), np.finfo(np.float64).tiny)
 
 
-def _log_e_value(
-    counts: Floats,
-    shares: Floats,
-    taking_part: Mask,
-    concentrations: Sequence[float],
-) -> Floats:
+def _log_e_value(counts: Floats, shares: Floats, concentrations: Sequence[float]) -> Floats:
     """Give the log Bayes factor of a Dirichlet mixture of splits against the planned one.
 
     Lindon & Malek 2022, averaged over the concentrations: an e-value at every visitor count. Written in
     deviances and Stirling errors, it keeps its digits at 1e12 visitors.
     """
-    total = counts.sum(axis=0)
-    # One concentration after the other: what they need of memory at once stays in the processor's cache.
-    mixed = np.stack([_log_bayes_factor(counts, shares, taking_part, total, k) for k in concentrations])
-    top = mixed.max(axis=0)
-    log_e: Floats = np.log(np.exp(mixed - top).mean(axis=0)) + top
-    return log_e
+    ks = np.array(concentrations).reshape(-1, 1, 1)
+    counts_of, shares_of = (_in_columns(each, counts.shape) for each in (counts, shares))
+    log_e = np.empty(counts_of.shape[1])
+    # Some splits at a time, under all concentrations at once: few calls, in arrays that stay in the cache.
+    block = max(1, _CACHED_NUMBERS // (len(ks) * len(counts)))
+    for start in range(0, len(log_e), block):
+        some = slice(start, start + block)
+        mixed = _log_bayes_factor(counts_of[:, some], shares_of[:, some if shares_of.shape[1] > 1 else ...], ks)
+        top = mixed.max(axis=0)
+        log_e[some] = np.log(np.exp(mixed - top).mean(axis=0)) + top
+    return log_e.reshape(counts.shape[1:])
 
 
-def _log_bayes_factor(counts: Floats, shares: Floats, taking_part: Mask, visitors: Floats, k: float) -> Floats:
-    total = k + visitors
-    found = stirling_error(np.asarray(k)) - stirling_error(total) - 0.5 * np.log(k / total)
-    for count, share, part in zip(counts, shares, taking_part, strict=True):
-        prior = k * np.where(part, share, 1.0)
-        after = prior + count
-        evidence = deviance(after, total * share) + 0.5 * np.log(prior / after)
-        evidence += stirling_error(after) - stirling_error(prior)
-        found = found + (evidence if part.all() else np.where(part, evidence, 0.0))
+def _log_bayes_factor(counts: Floats, shares: Floats, k: Floats) -> Floats:
+    """Give it for counts (arms, n) under each concentration (c, 1, 1), of shape (c, n)."""
+    total = k + counts.sum(axis=0)
+    takes_part = shares > 0.0
+    prior = k * np.where(takes_part, shares, 1.0)
+    after = prior + counts
+    evidence = deviance(after, total * shares) + 0.5 * np.log(prior / after)
+    evidence += stirling_error(after) - stirling_error(prior)
+    whole = stirling_error(k) - stirling_error(total) - 0.5 * np.log(k / total)
+    found: Floats = whole[:, 0] + np.where(takes_part, evidence, 0.0).sum(axis=1)
     return found
+
+
+def _in_columns(each: Floats, shape: tuple[int, ...]) -> Floats:
+    """Give it as (arms, n), or (arms, 1) where all splits share it."""
+    if each.size == shape[0]:
+        return each.reshape(shape[0], 1)
+    columns: Floats = np.broadcast_to(each, shape).reshape(shape[0], -1)
+    return columns

@@ -1,6 +1,5 @@
 """The results of an experiment over HTTP, now or as of any past moment."""
 
-import asyncio
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -75,8 +74,7 @@ async def find_results(
     """Results now or as of a moment; Problem 400 or a Refusal says why there are none."""
     asked = finding.asked_for(goal, method, planned_visitors, guardrail_margin)
     found = await find_counted(services, project_id, experiment_id, as_of=as_of, asked=asked)
-    # Twenty variants and fifty goals take a second, in which events must be taken in.
-    return await asyncio.to_thread(services.results.of, found)
+    return await services.results.of(found)
 
 
 async def find_counted(

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from app import find_results
+from app import find_results, recent_results
 from app.http.auth import COOKIE
 from app.http.dashboard import experiment as experiment_page
 from app.http.dashboard import projects as pages
@@ -266,7 +266,8 @@ async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
 async def test_events_are_taken_in_while_a_page_is_drawn(
     visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither statistics, in JSON, list or page, nor the page itself hold up the loop that answers everybody."""
+    """Neither statistics, but those of few comparisons, nor the page itself hold up the loop that answers all."""
+    monkeypatch.setattr(recent_results, "COMPARISONS_AT_ONCE_MAX", 0)
     experiment, threads = await project.running(), []
     for place, name in ((experiment_page, "page"), (find_results, "results_of")):
         work = getattr(place, name)

@@ -85,7 +85,7 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
 async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Counted | None:
     """What the connection's own tables say, which hide the live ones."""
     found = await results._read(connection, project_id, [experiment_id], None)  # noqa: SLF001
-    return found.get(experiment_id)
+    return found.counted.get(experiment_id)
 
 
 def _digest(found: Counted | None) -> str | None:

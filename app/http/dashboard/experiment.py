@@ -86,7 +86,7 @@ async def results_page(
         asked=asked_for(None, method, None, None),
         choose=GoalShown(query.get("goal")),
     )
-    results = await asyncio.to_thread(services.results.of, found)
+    results = await services.results.of(found)
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()

@@ -71,7 +71,7 @@ async def _with_results(services: Services, project_id: UUID, experiments: list[
         found = await find_counted_of(
             services.pool.connection, project_id, experiment_ids, hint=services.worker.hint
         )
-        computed = await asyncio.to_thread(lambda: list(map(services.results.of, found.values())))
+        computed = await asyncio.to_thread(lambda: list(map(services.results.at_once, found.values())))
         return dict(zip(found, computed, strict=True))
 
     started = [each for each in experiments if each.started_at is not None]
