@@ -16,7 +16,11 @@ from stats.saddle_point import Floats
 
 _NODES = 48
 _BROAD_NODES = 160
-_STEEP_FROM = 0.9
+# Up to here the nodes give the chance to 1e-9 of it.
+_STEEP_FROM, _FAR_OUT = 0.75, 3.5
+# Beyond, pieces end this many standard deviations from where the integrand peaks, and from where it climbs.
+_NEAR, _FAR = 3.0, 8.5
+_PIECE_NODES = 12
 _LEVEL_TOLERANCE = 1e-13
 _STEPS_MAX = 20
 
@@ -88,17 +92,52 @@ def _any_beyond(z: Floats, lambdas: Floats) -> Floats:
     """Give the chance that any |Z_i| of the family exceeds z (..., m), without cancellation in small tails."""
     if lambdas.shape[-1] == 2:  # noqa: PLR2004
         return _either_beyond(z, (lambdas[..., 0] * lambdas[..., 1])[..., None])
-    # A treatment much larger than the control makes the integrand steep.
-    count = _NODES if float(np.max(lambdas)) < _STEEP_FROM else _BROAD_NODES
-    nodes, masses = _normal_nodes(count)
-    total = np.zeros((*z.shape, count))
+    nodes, masses = _normal_nodes(_NODES)
+    chance: Floats = _any_beyond_given(z, lambdas, nodes) @ masses
+    in_pieces = (np.max(lambdas, axis=-1, keepdims=True) >= _STEEP_FROM) | (z >= _FAR_OUT)
+    if in_pieces.any():
+        families = np.broadcast_to(lambdas[..., None, :], (*z.shape, lambdas.shape[-1]))[in_pieces]
+        chance[in_pieces] = _any_beyond_in_pieces(z[in_pieces][:, None], families)[:, 0]
+    return chance
+
+
+def _any_beyond_in_pieces(z: Floats, lambdas: Floats) -> Floats:
+    """Give the same far out, and where a treatment is larger than the control, whose deviation x it then follows.
+
+    As a function of x the chance climbs to 1 within a few w = sqrt(1 - lambda^2) / lambda of z / lambda; times the
+    density of x it peaks at lambda z. So each treatment has its own pieces about both, up to where the first has
+    climbed or nothing is left; where it has climbed, what lies beyond is a tail. Even in x: half of it, twice.
+    """
+    loading, at = lambdas[..., None, :], z[..., None]
+    rest = np.sqrt(1.0 - loading * loading)
+    width, peak, climb = rest / loading, loading * at, at / loading
+    climbed = np.min(climb + _FAR * width, axis=-1, keepdims=True)
+    nothing_left = np.max(peak, axis=-1, keepdims=True) + _FAR
+    end = np.minimum(climbed, nothing_left)
+    edges = [peak + far * rest for far in (-_FAR, -_NEAR, 0.0, _NEAR)]
+    edges += [climb + far * width for far in (-_NEAR, 0.0, _NEAR)]
+    inner = np.clip(np.sort(np.concatenate(edges, axis=-1), axis=-1), 0.0, end)
+    low = np.concatenate([np.zeros_like(end), inner], axis=-1)
+    length = np.concatenate([inner, end], axis=-1) - low
+    places, weights = np.polynomial.legendre.leggauss(_PIECE_NODES)
+    x = low[..., None] + length[..., None] * (0.5 + 0.5 * places)
+    density = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    flat = x.reshape(*x.shape[:-2], -1)
+    given = _any_beyond_given(z, lambdas, flat).reshape(x.shape)
+    inside: Floats = (length * ((density * given) @ weights)).sum(axis=-1)
+    return inside + np.where(climbed <= nothing_left, 2.0 * special.ndtr(-climbed), 0.0)[..., 0]
+
+
+def _any_beyond_given(z: Floats, lambdas: Floats, x: Floats) -> Floats:
+    """Give the same at each deviation `x` of the control, one for all (n) or for each z (..., m, n)."""
+    total = np.zeros(np.broadcast_shapes((*z.shape, 1), x.shape))
     for i in range(lambdas.shape[-1]):
         loading = lambdas[..., i, None, None]
         rest = np.sqrt(1.0 - loading * loading)
-        shift = loading * nodes
+        shift = loading * x
         beyond = special.ndtr((shift - z[..., None]) / rest) + special.ndtr((-shift - z[..., None]) / rest)
         total = total + np.log1p(-np.minimum(beyond, 1.0 - 1e-16))
-    chance: Floats = -np.expm1(total) @ masses
+    chance: Floats = -np.expm1(total)
     return chance
 
 

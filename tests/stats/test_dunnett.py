@@ -1,0 +1,57 @@
+"""Families of treatments against one control: the chance that any is as extreme, and the level that follows."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+from stats import dunnett, tails
+
+
+def chance_by_quadrature(z, lambdas):
+    """Give the chance that any |Z_i| exceeds z by thousands of pieces, finest where a treatment's chance climbs."""
+    widths = [np.sqrt(1.0 - loading**2) / loading for loading in lambdas]
+    about = [
+        z / loading + width * np.linspace(-14, 14, 281) for loading, width in zip(lambdas, widths, strict=True)
+    ]
+    edges = np.unique(np.clip(np.concatenate([np.linspace(0, 16, 2001), *about]), 0, 16))
+    places, weights = np.polynomial.legendre.leggauss(20)
+    lengths = np.diff(edges)
+    x = edges[:-1, None] + lengths[:, None] * (0.5 + 0.5 * places)
+    kept = np.zeros_like(x)
+    for loading in lambdas:
+        rest = np.sqrt(1.0 - loading**2)
+        beyond = special.ndtr((loading * x - z) / rest) + special.ndtr((-loading * x - z) / rest)
+        kept += np.log1p(-np.minimum(beyond, 1.0 - 1e-16))
+    density = -np.expm1(kept) * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    return lengths @ (density @ weights)
+
+
+@pytest.mark.parametrize(
+    "lambdas",
+    [
+        (0.3, 0.5, 0.7),
+        (0.7071, 0.7071, 0.7071, 0.7071),
+        (0.899, 0.5, 0.2),
+        (0.901, 0.5, 0.2),
+        (0.99, 0.99, 0.99),
+        (0.99996, 0.99998, 0.99993),
+        (0.9999999, 0.6, 0.95, 0.99),
+    ],
+)
+@pytest.mark.parametrize("z", [0.5, 1.96, 3.0, 4.5, 8.0])
+def test_the_chance_that_any_of_a_family_is_as_extreme(lambdas, z):
+    """Also where a treatment is a million times as large as the control, whose deviation all then share."""
+    p = np.full(len(lambdas), tails.two_sided(np.array(z)))
+    expected = min(len(lambdas) * p[0], max(p[0], chance_by_quadrature(z, lambdas)))
+    assert dunnett.adjusted_p(p, np.array(lambdas)) == pytest.approx(np.full(len(p), expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("treatment_n", [100.0, 1e4, 1e6, 1e9])
+@pytest.mark.parametrize("alpha", [0.05, 1e-3, 1e-8])
+def test_the_level_of_each_gives_the_error_of_the_family(treatment_n, alpha):
+    """Whatever the sizes; where the control is tiny, all treatments are one test at the level itself."""
+    sizes = treatment_n * np.array([1.0, 2.0, 3.0])
+    lambdas = dunnett.loadings(np.array([100.0]), sizes)
+    level = dunnett.level(alpha, lambdas)
+    assert alpha / 3.0 < level < alpha
+    assert dunnett.adjusted_p(np.full(3, level), lambdas) == pytest.approx(np.full(3, alpha), rel=1e-9)
