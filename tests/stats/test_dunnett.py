@@ -8,7 +8,7 @@ from stats import dunnett, tails
 
 
 def chance_by_quadrature(z, lambdas):
-    """Give the chance that any |Z_i| exceeds z by thousands of pieces, finest where a treatment's chance climbs."""
+    """Give the chance that any |Z_i| exceeds z by thousands of pieces, finest where chances climb."""
     widths = [np.sqrt(1.0 - loading**2) / loading for loading in lambdas]
     about = [
         z / loading + width * np.linspace(-14, 14, 281) for loading, width in zip(lambdas, widths, strict=True)
