@@ -16,7 +16,7 @@ from projections import conversions, experiments, exposures, steps
 from projections.archived_log import show_log
 from projections.queries import queries
 from projections.registry import PROJECTIONS
-from projections.steps import Step, run_queries, step_parameters
+from projections.steps import Step, run_queries, stage_in, step_parameters
 
 STEP_FACTS_MAX = 1_000
 # Where temporary tables live: a replay that leaves nothing behind.
@@ -111,10 +111,10 @@ async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:
 
 async def create_staging(connection: AsyncConnection[Any]) -> None:
     """Make the session's staging tables, which every step empties."""
-    await connection.execute(queries("catch_up")["staging"])
+    await stage_in(connection, "catch_up", "staging")
     for name, projection in PROJECTIONS.items():
         for table in projection.STAGING:
-            await connection.execute(queries(name)[table])
+            await stage_in(connection, name, table)
 
 
 async def replay(

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import Step, run_queries, step_parameters
+from projections.steps import Step, run_queries, stage_in, step_parameters
 
 TABLES = (
     "goal_event",
@@ -112,7 +112,9 @@ async def judge(
     """
     sql = queries("conversions")
     parameters = {"project_id": project_id, "experiment_id": experiment_id, "unit_id": unit_id, "after": 0}
-    for name in ("staging_pairs", "staging_judgements", "stage_pair", "stage_judgements"):
+    for table in ("staging_pairs", "staging_judgements"):
+        await stage_in(connection, "conversions", table)
+    for name in ("stage_pair", "stage_judgements"):
         await connection.execute(sql[name], parameters)
     cursor = await connection.execute(sql["judgements"])
     return [Judgement(*row) for row in await cursor.fetchall()]

@@ -10,6 +10,8 @@ from projections.queries import queries
 
 # A snapshot is the state after every so many events: an older state follows from it and few events.
 SNAPSHOT_EVENTS = 100_000
+# PostgreSQL 15 has no word for how a column of a new table is stored.
+_STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
 NIL = UUID(int=0)
 
@@ -42,6 +44,18 @@ async def run_queries(
     async with connection.pipeline():
         for name in names:
             await connection.execute(queries(file)[name], parameters)
+
+
+async def stage_in(connection: AsyncConnection[Any], file: str, table: str) -> None:
+    """Make a staging table, by the statement of that name.
+
+    Its texts are stored plainly, as none is long. Otherwise each step would end by emptying a table of long values
+    too, and its index: with all of them that was a third of a step of few events.
+    """
+    made = queries(file)[table]
+    if connection.info.server_version < _STORAGE_SINCE:
+        made = made.replace(" storage plain", "")
+    await connection.execute(made)
 
 
 def step_parameters(step: Step) -> dict[str, Any]:

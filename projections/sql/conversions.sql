@@ -97,7 +97,7 @@ create temporary table if not exists staged_goal_event (
     unit_id       text collate "C" not null,
     position      bigint      not null,
     occurred_at   timestamptz not null,
-    event_type    text        not null,
+    event_type    text not null,
     event_name    text,
     experiment_id uuid,
     variant_id    uuid,
@@ -107,7 +107,7 @@ create temporary table if not exists staged_goal_event (
 -- staging_pairs: pairs of experiment and unit whose outcome the step may change, with the exposure that stands; rejudged = it changed
 create temporary table if not exists staged_pair (
     experiment_id    uuid    not null,
-    unit_id          text collate "C" not null,
+    unit_id          text storage plain collate "C" not null,
     rejudged         boolean not null,
     variant_id       uuid,
     epoch            integer,
@@ -118,18 +118,18 @@ create temporary table if not exists staged_pair (
 -- staging_judgements: how each goal event of those pairs is judged, a row per goal; no reason = attributed
 create temporary table if not exists staged_judgement (
     experiment_id    uuid        not null,
-    unit_id          text collate "C" not null,
+    unit_id          text storage plain collate "C" not null,
     rejudged         boolean     not null,
     position         bigint      not null,
     occurred_at      timestamptz not null,
     inferred         boolean     not null,
-    goal             text        not null,
-    kind             text        not null,
+    goal             text storage plain not null,
+    kind             text storage plain not null,
     variant_id       uuid        not null,
     epoch            integer,
     first_exposed_at timestamptz,
-    amount           numeric,
-    reason           text
+    amount           numeric storage plain,
+    reason           text storage plain
 ) on commit delete rows;
 
 -- staging_old_outcomes: the outcomes that change, and where they stand
@@ -137,13 +137,13 @@ create temporary table if not exists staged_old_outcome (
     place              tid         not null,
     rejudged           boolean     not null,
     experiment_id      uuid        not null,
-    unit_id            text collate "C" not null,
-    goal               text        not null,
+    unit_id            text storage plain collate "C" not null,
+    goal               text storage plain not null,
     variant_id         uuid        not null,
     epoch              integer     not null,
     day                date        not null,
     conversions        bigint      not null,
-    value              numeric     not null,
+    value              numeric storage plain not null,
     first_converted_at timestamptz not null
 ) on commit delete rows;
 
@@ -151,27 +151,27 @@ create temporary table if not exists staged_old_outcome (
 create temporary table if not exists staged_outcome (
     is_new             boolean     not null,
     experiment_id      uuid        not null,
-    unit_id            text collate "C" not null,
-    goal               text        not null,
+    unit_id            text storage plain collate "C" not null,
+    goal               text storage plain not null,
     variant_id         uuid        not null,
     epoch              integer     not null,
     day                date        not null,
     conversions        bigint      not null,
-    value              numeric     not null,
+    value              numeric storage plain not null,
     first_converted_at timestamptz not null
 ) on commit delete rows;
 
 -- staging_outcome_changes: how the tallies of outcomes change
 create temporary table if not exists staged_outcome_change (
     experiment_id uuid    not null,
-    goal          text    not null,
+    goal          text storage plain not null,
     variant_id    uuid    not null,
     epoch         integer not null,
     day           date    not null,
     converters    bigint  not null,
     conversions   bigint  not null,
-    value_sum     numeric not null,
-    value_squares numeric not null
+    value_sum     numeric storage plain not null,
+    value_squares numeric storage plain not null
 ) on commit delete rows;
 
 -- staging_old_reasons: why events of those pairs were not attributed so far, and where that stands
@@ -179,8 +179,8 @@ create temporary table if not exists staged_old_reason (
     place         tid     not null,
     rejudged      boolean not null,
     experiment_id uuid    not null,
-    unit_id       text collate "C" not null,
-    reason        text    not null,
+    unit_id       text storage plain collate "C" not null,
+    reason        text storage plain not null,
     events        bigint  not null
 ) on commit delete rows;
 
@@ -188,26 +188,26 @@ create temporary table if not exists staged_old_reason (
 create temporary table if not exists staged_reason (
     place         tid,
     experiment_id uuid   not null,
-    unit_id       text collate "C" not null,
-    reason        text   not null,
+    unit_id       text storage plain collate "C" not null,
+    reason        text storage plain not null,
     events        bigint not null
 ) on commit delete rows;
 
 -- staging_misnamed: the step's events that name an experiment or a variant in vain
 create temporary table if not exists staged_misnamed (
-    unit_id       text collate "C" not null,
+    unit_id       text storage plain collate "C" not null,
     position      bigint      not null,
     experiment_id uuid,
     occurred_at   timestamptz not null,
-    event_type    text        not null,
-    event_name    text,
-    reason        text        not null
+    event_type    text storage plain not null,
+    event_name    text storage plain,
+    reason        text storage plain not null
 ) on commit delete rows;
 
 -- staging_unattributed: how the tallies of events that are not attributed change
 create temporary table if not exists staged_unattributed (
     experiment_id uuid   not null,
-    reason        text   not null,
+    reason        text storage plain not null,
     events        bigint not null
 ) on commit delete rows;
 

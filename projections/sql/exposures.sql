@@ -75,7 +75,7 @@ create table impression_tally_past (
 
 -- staging: exposures of one step, beside what was known of the same visitors before
 create temporary table if not exists staged_exposure (
-    visitor_id       text collate "C" not null,
+    visitor_id       text storage plain collate "C" not null,
     experiment_id    uuid        not null,
     variant_id       uuid        not null,
     first_exposed_at timestamptz not null,
