@@ -1,81 +1,32 @@
 """Finds results: the live tallies, or those of any past moment derived from the log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import NamedTuple, cast, get_args
 from uuid import UUID
 
-import msgspec
-import psycopg
-
-from app.database import connect
 from app.experiments import read_experiment
-from app.kept import Kept
-from app.log_writer import Overloaded
 from app.problems import RETRY_AFTER_SECONDS, Problem
+from app.replays import Connection, Moment, Past, Replays
 from app.results import Asked, results_of
 from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at, settle
 from projections.queries import queries
-from projections.results import ChooseGoal, Counted, live_position, read_live_of, read_past
+from projections.results import ChooseGoal, Counted, live_position, read_live_of
 from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
 FRESHNESS_WAIT_SECONDS = 0.3
 FRESHNESS_EVENTS_MAX = 20_000
 _POLL_SECONDS = 0.01
-REPLAYS_WAITING_MAX = 8
 SETTLED_AFTER_SECONDS = 2.0
 PLANNED_VISITORS_MAX = 10**12
-# Of all past moments that are kept, by what a row and its numbers take.
-PAST_BYTES_MAX = 24 * 1024 * 1024
-_ROW_BYTES = 600
 
-Connection = psycopg.AsyncConnection[Any]
 OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
-
-
-class Past(NamedTuple):
-    """What was counted as of a position, and when its newest event was received."""
-
-    counted: Counted
-    time: datetime | None
-
-    def size_bytes(self) -> int:
-        """About what it takes to keep it."""
-        by_day, plan = self.counted.by_day, msgspec.json.encode(self.counted.plan)
-        rows = len(self.counted.visitors) + len(self.counted.outcomes)
-        rows += len(by_day.visitors) + len(by_day.outcomes) if by_day else 0
-        return len(plan) + _ROW_BYTES * (10 + rows)
-
-
-class Replays:
-    """Lets one replay run at a time, since each reads the log up to its position, and few wait.
-
-    What was counted as of a position never changes, so those asked for last are kept in `known`.
-    """
-
-    def __init__(self) -> None:
-        self.known = Kept(PAST_BYTES_MAX, Past.size_bytes)
-        self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn; Overloaded when too many wait already."""
-        if self._waiting >= REPLAYS_WAITING_MAX:
-            raise Overloaded
-        self._waiting += 1
-        try:
-            async with self._turn:
-                yield
-        finally:
-            self._waiting -= 1
 
 
 class Found(NamedTuple):
@@ -93,7 +44,6 @@ class Found(NamedTuple):
 
 async def find_results(
     open_connection: OpenConnection,
-    database_url: str,
     replays: Replays,
     project_id: UUID,
     experiment_id: UUID,
@@ -104,26 +54,22 @@ async def find_results(
     planned_visitors: int | None = None,
     guardrail_margin: float | None = None,
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
-    archive: Path | None = None,
 ) -> Results:
     """Results now or as of a moment, by `find_counted`; Problem 400 or a Refusal says why there are none."""
     found = await find_counted(
         open_connection,
-        database_url,
         replays,
         project_id,
         experiment_id,
         as_of=as_of,
         asked=asked_for(goal, method, planned_visitors, guardrail_margin),
         hint=hint,
-        archive=archive,
     )
     return found.results()
 
 
 async def find_counted(
     open_connection: OpenConnection,
-    database_url: str,
     replays: Replays,
     project_id: UUID,
     experiment_id: UUID,
@@ -132,13 +78,11 @@ async def find_counted(
     asked: Asked,
     choose: ChooseGoal | None = None,
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
-    archive: Path | None = None,
 ) -> Found:
     """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing.
 
-    `open_connection` lends one for short reads; a replay takes one of its own. `choose` picks a goal whose
-    tallies are wanted by day. `hint` wakes a projection worker of this process, if there is one. `archive` is
-    the directory of what was archived.
+    `open_connection` lends one for short reads; `replays` have a session of their own. `choose` picks a goal whose
+    tallies are wanted by day. `hint` wakes a projection worker of this process, if there is one.
     """
     lag = Lag(0, 0.0)
     if as_of is None:
@@ -151,21 +95,17 @@ async def find_counted(
         moment = await _settled(as_of)
         async with open_connection() as connection:
             position = await _position(connection, project_id, moment)
-        key = project_id, experiment_id, position, choose
-        past = replays.known.get(key)
+        asked_moment = Moment(project_id, experiment_id, position, choose)
+        past = replays.known.get(asked_moment)
         if past is None:
             async with open_connection() as connection:
                 live = await read_live_of(connection, project_id, [experiment_id], choose)
             counted = live.counted.get(experiment_id)
             past = None if counted is None else Past(counted, live.received_at)
             if past is None or past.counted.position != position:
-                async with replays.turn():
-                    # Who had the turn before may have asked for the same.
-                    past = replays.known.get(key) or await _replayed(
-                        database_url, project_id, experiment_id, position, archive, choose
-                    )
-            if past is not None:
-                replays.known.put(key, past)
+                past = await replays.derive(asked_moment)
+            else:
+                replays.known.put(asked_moment, past)
     if past is None:
         async with open_connection() as connection:
             later = await read_experiment(connection, project_id, experiment_id)
@@ -228,19 +168,6 @@ async def _now(
         live = await read_live_of(connection, project_id, experiment_ids, choose)
     lag = await _lag(connection, project_id, live.position, live.head)
     return {id_: Past(counted, live.received_at) for id_, counted in live.counted.items()}, lag
-
-
-async def _replayed(
-    database_url: str,
-    project_id: UUID,
-    experiment_id: UUID,
-    position: int,
-    archive: Path | None,
-    choose: ChooseGoal | None,
-) -> Past | None:
-    async with await connect(database_url) as connection:
-        counted = await read_past(connection, project_id, experiment_id, position, archive, choose)
-        return None if counted is None else Past(counted, await received_at(connection, project_id, position))
 
 
 async def _refuse_not_counted(connection: Connection, project_id: UUID, experiment_id: UUID) -> None:

@@ -13,10 +13,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.active_experiments import ActiveExperiments
 from app.attempts import Attempts
-from app.database import connect_to_write, open_pool
+from app.database import connect, connect_to_write, open_pool
 from app.event_rows import Horizon
 from app.export import EventExports
-from app.find_results import Replays
 from app.json_body import Inflated
 from app.kept import Kept
 from app.live import Live
@@ -24,6 +23,7 @@ from app.log_writer import LogWriter, Overloaded
 from app.planning import KnownTraffic
 from app.projects import ProjectCache
 from app.recent_results import KnownResults, RecentResults
+from app.replays import Replays
 from app.settings import Settings
 from app.templates.charts import OverTime
 from app.told_counts import ToldCounts
@@ -82,6 +82,7 @@ async def open_services(
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
     upkeep = asyncio.create_task(keep_partitions(database_url, settings), name="upkeep")
     told, live = ToldCounts(), Live(pool)
+    replays = Replays(lambda: connect(database_url), settings.archive_dir)
     telling = asyncio.create_task(told.keep(pool), name="told counts")
     try:
         yield Services(
@@ -96,7 +97,7 @@ async def open_services(
             worker=worker,
             projects=ProjectCache(),
             active=ActiveExperiments(),
-            replays=Replays(),
+            replays=replays,
             event_exports=EventExports(),
             results=KnownResults(),
             over_time=Kept(OVER_TIME_BYTES_MAX, OverTime.size_bytes),
@@ -111,6 +112,7 @@ async def open_services(
     finally:
         upkeep.cancel()
         await live.close()
+        await replays.close()
         await writer.stop()
         told.stop()
         worker.stop()

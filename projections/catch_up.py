@@ -76,7 +76,7 @@ async def catch_up(
             until = min(until, await _facts_end(connection, {**parameters, **received, "after": after}))
         elif next_fact is not None:
             until = min(until, next_fact - 1)
-        step = Step(project_id, after, until, received_from, received_until)
+        step = Step(project_id, after, until, received_from, received_until, only)
         if after == 0:
             await connection.execute(sql["begin_checkpoint"], parameters)
         moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
@@ -84,7 +84,7 @@ async def catch_up(
             return Progress(await checkpoint(connection, project_id), head)
         await _assert_complete(connection, step)
         if are_facts:
-            await _apply_facts(connection, step, only)
+            await _apply_facts(connection, step)
         else:
             await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
             if seed is not None:
@@ -125,7 +125,7 @@ async def replay(
     The connection's search path shows them afterwards; close the connection to be rid of them.
     """
     await create_temporary(connection)
-    await go_on(connection, project_id, position, archive)
+    await _go_on(connection, project_id, position, archive)
 
 
 async def create_temporary(connection: AsyncConnection[Any]) -> None:
@@ -135,20 +135,16 @@ async def create_temporary(connection: AsyncConnection[Any]) -> None:
     await create_staging(connection)
 
 
-async def go_on(
+async def _go_on(
     connection: AsyncConnection[Any],
     project_id: UUID,
     position: int,
     archive: Path | None = None,
-    only: UUID | None = None,
-    seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> None:
     """Take steps in the connection's own tables up to a position or the end of the log."""
     steps_taken, analyse_at = 0, 1
     while True:
-        progress = await catch_up(
-            connection, project_id, TEMPORARY, limit=position, archive=archive, only=only, seed=seed
-        )
+        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, archive=archive)
         if progress.position >= progress.head:
             return
         steps_taken += 1
@@ -183,10 +179,10 @@ async def _facts_end(connection: AsyncConnection[Any], parameters: dict[str, Any
     return int(row[0])
 
 
-async def _apply_facts(connection: AsyncConnection[Any], step: Step, only: UUID | None) -> None:
+async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
     rows = await (await connection.execute(queries("experiments")["facts"], step_parameters(step))).fetchall()
     for position, stored in rows:
-        void = await experiments.apply_fact(connection, step, position, stored, only)
+        void = await experiments.apply_fact(connection, step, position, stored)
         if void is not None:
             await exposures.forget(connection, step, void)
             await conversions.forget(connection, step, void)

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import Step, run_queries, stage_in, step_parameters
+from projections.steps import Step, run_step, stage_in
 
 TABLES = (
     "goal_event",
@@ -36,6 +36,8 @@ STAGING = (
     "staging_misnamed",
     "staging_unattributed",
 )
+# What changes a table that no result is read from.
+_EXPLAINING = ("put_misnamed", "forget_misnamed")
 
 
 class Outcomes(NamedTuple):
@@ -100,7 +102,7 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "keep_unattributed",
         "tally_unattributed",
     )
-    await run_queries(connection, "conversions", names, step_parameters(step))
+    await run_step(connection, "conversions", names, step, explaining=_EXPLAINING)
 
 
 async def judge(
@@ -133,8 +135,7 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
         "keep_forgotten_unattributed",
         "forget_unattributed",
     )
-    parameters = {**step_parameters(step), "experiment_id": experiment_id}
-    await run_queries(connection, "conversions", names, parameters)
+    await run_step(connection, "conversions", names, step, explaining=_EXPLAINING, experiment_id=experiment_id)
 
 
 async def read_outcomes_by_day(

@@ -33,14 +33,12 @@ class PlacedFact(NamedTuple):
     fact: ExperimentFact
 
 
-async def apply_fact(
-    connection: AsyncConnection[Any], step: Step, position: int, stored: str, only: UUID | None = None
-) -> UUID | None:
+async def apply_fact(connection: AsyncConnection[Any], step: Step, position: int, stored: str) -> UUID | None:
     """Fold one fact into its experiment's plan; the experiment whose tallies it makes void, if any.
 
     A draft whose variants, goals or window change starts from nothing: what was counted under the
-    other plan would not mean the same. With `only`, other experiments are known and get no variants, goals
-    and epochs, so that nothing is counted for them.
+    other plan would not mean the same. Where one experiment is counted, others are known and get no variants,
+    goals and epochs, so that nothing is counted for them.
     """
     fact = decode_fact(stored)
     if not isinstance(fact, ExperimentFact):
@@ -48,12 +46,14 @@ async def apply_fact(
     before = await read_plan(connection, step.project_id, fact.experiment_id)
     after = experiments.evolve(before, fact)
     void = _voids(fact)
-    await _put(connection, step, position, fact, after, void=void)
-    keys = {"project_id": step.project_id, "experiment_id": fact.experiment_id}
-    remembered = {**keys, "position": position, "fact": stored}
-    await connection.execute(queries("experiments")["put_fact"], remembered)
-    if only is None or only == fact.experiment_id:
-        await put_parts(connection, step.project_id, after)
+    async with connection.pipeline():
+        await _put(connection, step, position, fact, after, void=void)
+        if step.only is None:
+            keys = {"project_id": step.project_id, "experiment_id": fact.experiment_id}
+            remembered = {**keys, "position": position, "fact": stored}
+            await connection.execute(queries("experiments")["put_fact"], remembered)
+        if step.only in {None, fact.experiment_id}:
+            await put_parts(connection, step.project_id, after)
     return fact.experiment_id if void else None
 
 
@@ -91,7 +91,8 @@ async def _put(
     void: bool,
 ) -> None:
     keys = {"project_id": step.project_id, "experiment_id": plan.id, "snapshot": step.snapshot}
-    await connection.execute(queries("experiments")["keep_plan"], keys)
+    if step.only is None:
+        await connection.execute(queries("experiments")["keep_plan"], keys)
     await connection.execute(
         queries("experiments")["put_plan"],
         {

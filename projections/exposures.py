@@ -7,11 +7,13 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import Step, run_queries, step_parameters
+from projections.steps import Step, run_step
 
 TABLES = ("visitor_exposure", "variant_exposure", "segment", "variant_tally", "impression_tally")
 PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
 STAGING = ("staging", "staging_visitors", "staging_impressions")
+# What changes tables that no result is read from.
+_EXPLAINING = ("put_variants", "put_segments", "forget_variants")
 
 
 class Visitors(NamedTuple):
@@ -49,7 +51,7 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
         "keep_impressions",
         "tally_impressions",
     )
-    await run_queries(connection, "exposures", names, step_parameters(step))
+    await run_step(connection, "exposures", names, step, explaining=_EXPLAINING)
 
 
 async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UUID) -> None:
@@ -63,8 +65,7 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
         "keep_forgotten_impressions",
         "forget_impressions",
     )
-    parameters = {**step_parameters(step), "experiment_id": experiment_id}
-    await run_queries(connection, "exposures", names, parameters)
+    await run_step(connection, "exposures", names, step, explaining=_EXPLAINING, experiment_id=experiment_id)
 
 
 async def read_visitors_by_day(

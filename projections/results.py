@@ -1,12 +1,13 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection
 
 from domain.experiment import Experiment, Goal
@@ -14,10 +15,10 @@ from projections.catch_up import checkpoint
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
 from projections.experiments import PlacedFact, decode_plan, read_facts
 from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
-from projections.generations import read_from_live
+from projections.generations import FLIP_TRIES, read_from_live
 from projections.queries import queries
-from projections.snapshots import derive
-from projections.steps import NIL
+from projections.snapshots import replaying
+from projections.steps import NIL, snapshot_before
 
 _ASKED = (
     ("experiments", "plans"),
@@ -91,10 +92,40 @@ async def read_past(
     archive: Path | None = None,
     choose: ChooseGoal | None = None,
 ) -> Counted | None:
-    """The experiment as it was known at a position; takes a connection for itself."""
-    await derive(connection, project_id, experiment_id, position, archive)
-    async with connection.pipeline():
-        return (await _read(connection, project_id, [experiment_id], choose)).counted.get(experiment_id)
+    """The experiment as it was known at a position; None when it was not known there."""
+    found = read_pasts(connection, project_id, experiment_id, [position], archive, choose)
+    [counted] = [each async for each in found]
+    return counted
+
+
+async def read_pasts(
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    positions: Sequence[int],
+    archive: Path | None = None,
+    choose: ChooseGoal | None = None,
+) -> AsyncIterator[Counted | None]:
+    """The same at several positions, each at least the one before, at the cost of the events between them.
+
+    The first use gives the connection tables of its own, which later ones find empty; close it after an error.
+    What is yielded is told before the end of the transaction that empties them.
+    """
+    at, flips_left = 0, FLIP_TRIES
+    while at < len(positions):
+        snapshot = snapshot_before(positions[at])
+        try:
+            async with replaying(connection, project_id, experiment_id, positions[at], archive) as go_to:
+                while at < len(positions) and snapshot_before(positions[at]) == snapshot:
+                    await go_to(positions[at])
+                    async with connection.pipeline():
+                        read = await _read(connection, project_id, [experiment_id], choose)
+                    at += 1
+                    yield read.counted.get(experiment_id)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+            flips_left -= 1
+            if not flips_left:  # else a rebuild has flipped: the new tables have the same snapshots
+                raise
 
 
 async def read_history(

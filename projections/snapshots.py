@@ -5,62 +5,107 @@ since which snapshot they stand, and tables with `_past` keep what stood before.
 position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from projections import steps
-from projections.catch_up import TEMPORARY, checkpoint, create_temporary, go_on, use_schema
+from projections.catch_up import (
+    TEMPORARY,
+    catch_up,
+    checkpoint,
+    create_staging,
+    derived_tables,
+    use_schema,
+)
 from projections.experiments import put_parts, read_plan
-from projections.generations import FLIP_TRIES, live_schema, read_from_live
+from projections.generations import live_schema
 from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
+GoTo = Callable[[int], Awaitable[None]]
+# More than the statements of a replay, so that each is planned once for a session.
+_PREPARED_MAX = 300
 
-async def derive(
+
+@asynccontextmanager
+async def replaying(
     connection: AsyncConnection[Any],
     project_id: UUID,
     experiment_id: UUID,
     position: int,
     archive: Path | None = None,
-) -> None:
-    """Bring one experiment's tables as of a position into temporary tables of this connection.
+) -> AsyncIterator[GoTo]:
+    """Begin at the snapshot before a position; gives what takes one experiment on to a position, never back.
 
-    The connection's search path shows them afterwards; close the connection to be rid of them. Nothing is
-    counted there for other experiments.
+    In temporary tables, which unqualified names mean until this ends: it is a transaction, and its end empties
+    them. Nothing is counted there for other experiments. UndefinedTable when a rebuild drops the generation that
+    the snapshot is read from: begin anew.
     """
-    await create_temporary(connection)
-    await connection.execute(queries("snapshots")["tables"])
-    snapshot = await read_from_live(connection, lambda: _copy(connection, project_id, experiment_id, position))
+    live = await live_schema(connection)
+    if not await _has_tables(connection):
+        await _make_tables(connection, live)
+    async with connection.transaction():
+        snapshot = await _copy(connection, live, project_id, experiment_id, position)
+        is_first = True
 
-    async def seed(step: Step) -> None:
-        """Bring what the snapshot knows of the visitors whose events the step has."""
-        await _show(connection, await live_schema(connection))
-        names = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
-        parameters = {**step_parameters(step), **_parameters(project_id, experiment_id, snapshot)}
-        await run_queries(connection, "snapshots", names, parameters)
-        await use_schema(connection, TEMPORARY)
+        async def seed(step: Step) -> None:
+            """Bring what the snapshot knows of the visitors whose events the step has."""
+            await _show(connection, live)
+            names = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
+            parameters = {**step_parameters(step), **_parameters(project_id, experiment_id, snapshot)}
+            await run_queries(connection, "snapshots", names, parameters)
+            await use_schema(connection, TEMPORARY)
 
-    tries_left = FLIP_TRIES
-    while True:
-        tries_left -= 1
-        try:
-            return await go_on(
-                connection, project_id, position, archive, experiment_id, seed if snapshot else None
-            )
-        except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
-            if not tries_left:  # else a rebuild has flipped: the new tables have the same snapshots
-                raise
+        async def go_to(wanted: int) -> None:
+            nonlocal is_first
+            while True:
+                if not is_first:  # no commit empties the staging tables in between
+                    await connection.execute(queries("snapshots")["empty_staged"], prepare=False)
+                is_first = False
+                progress = await catch_up(
+                    connection,
+                    project_id,
+                    TEMPORARY,
+                    limit=wanted,
+                    archive=archive,
+                    only=experiment_id,
+                    seed=seed if snapshot else None,
+                )
+                if progress.position >= progress.head:
+                    return
+
+        yield go_to
 
 
-async def _copy(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, position: int) -> int:
+async def _has_tables(connection: AsyncConnection[Any]) -> bool:
+    row: Any = await (await connection.execute(queries("snapshots")["has_tables"])).fetchone()
+    return bool(row[0])
+
+
+async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
+    """Give the session tables like the live ones, and those of a step, which every commit empties."""
+    connection.prepared_max = _PREPARED_MAX
+    async with connection.transaction():
+        await connection.execute(queries("catch_up")["let_commit_later"])
+        for table in map(Identifier, ("projection_checkpoint", *derived_tables())):
+            like = SQL("create temporary table {} (like {}.{} including indexes) on commit delete rows")
+            await connection.execute(like.format(table, Identifier(live), table))
+        await create_staging(connection)
+        await connection.execute(queries("snapshots")["tables"])
+
+
+async def _copy(
+    connection: AsyncConnection[Any], live: str, project_id: UUID, experiment_id: UUID, position: int
+) -> int:
     """Copy plans and tallies of the newest snapshot up to a position; its number."""
-    await _show(connection, await live_schema(connection))
-    snapshot = min(position, await checkpoint(connection, project_id)) // steps.SNAPSHOT_EVENTS
+    await _show(connection, live)
+    snapshot = steps.snapshot_before(min(position, await checkpoint(connection, project_id)))
     if snapshot == 0:
         return 0
     names = (
@@ -75,7 +120,8 @@ async def _copy(connection: AsyncConnection[Any], project_id: UUID, experiment_i
     await use_schema(connection, TEMPORARY)
     plan = await read_plan(connection, project_id, experiment_id)
     if plan is not None:
-        await put_parts(connection, project_id, plan)
+        async with connection.pipeline():
+            await put_parts(connection, project_id, plan)
     return snapshot
 
 

@@ -19,7 +19,8 @@ NIL = UUID(int=0)
 class Step(NamedTuple):
     """The positions after `after` up to and including `until`; no experiment changes inside.
 
-    All were received between the two times, which keeps queries out of other months.
+    All were received between the two times, which keeps queries out of other months. With `only`, one experiment
+    is counted in tables that are emptied afterwards: nothing is kept there for snapshots, nor what only explains.
 
     Rows carry `since`, the first snapshot that shows them as they are; a row that a later one would show
     otherwise is first copied into a table of the same name with `_past`, where `until` is that later one.
@@ -30,11 +31,17 @@ class Step(NamedTuple):
     until: int
     received_from: datetime
     received_until: datetime
+    only: UUID | None = None
 
     @property
     def snapshot(self) -> int:
         """The first snapshot that shows what the step does."""
         return -(-self.until // SNAPSHOT_EVENTS)
+
+
+def snapshot_before(position: int) -> int:
+    """The newest snapshot that shows nothing behind a position."""
+    return position // SNAPSHOT_EVENTS
 
 
 async def run_queries(
@@ -56,6 +63,21 @@ async def stage_in(connection: AsyncConnection[Any], file: str, table: str) -> N
     if connection.info.server_version < _STORAGE_SINCE:
         made = made.replace(" storage plain", "")
     await connection.execute(made)
+
+
+async def run_step(
+    connection: AsyncConnection[Any],
+    file: str,
+    names: tuple[str, ...],
+    step: Step,
+    *,
+    explaining: tuple[str, ...] = (),
+    **more: object,
+) -> None:
+    """Run a step's statements; those named keep_… and the `explaining` ones only where all is counted."""
+    if step.only is not None:
+        names = tuple(name for name in names if not name.startswith("keep_") and name not in explaining)
+    await run_queries(connection, file, names, {**step_parameters(step), **more})
 
 
 def step_parameters(step: Step) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from app.commands.session import Connection, find_project, parse_id, with_databa
 from app.database import connect
 from app.demo import BASELINE, TRUE_LIFT, read_demo
 from app.export import Format, export_events, export_results
-from app.find_results import Replays, find_results, owner_of
+from app.find_results import find_results, owner_of
 from app.progress import progress
+from app.replays import Replays
 from app.results_shape import GoalResult, Results
 from app.settings import Settings
 from app.simulate import Sent, Simulation, SimulationError
@@ -293,18 +294,20 @@ def _results_of(
         project_id = await owner_of(connection, experiment_id)
         if as_of is None:  # no server may be running
             await generations.catch_up_live(connection, project_id, settings.archive_dir)
-        return await find_results(
-            lambda: contextlib.nullcontext(connection),
-            url,
-            Replays(),
-            project_id,
-            experiment_id,
-            as_of=as_of,
-            method=method,
-            planned_visitors=planned_visitors,
-            guardrail_margin=guardrail_margin,
-            archive=settings.archive_dir,
-        )
+        replays = Replays(lambda: connect(url), settings.archive_dir)
+        try:
+            return await find_results(
+                lambda: contextlib.nullcontext(connection),
+                replays,
+                project_id,
+                experiment_id,
+                as_of=as_of,
+                method=method,
+                planned_visitors=planned_visitors,
+                guardrail_margin=guardrail_margin,
+            )
+        finally:
+            await replays.close()
 
     return work  # type: ignore[return-value]
 

@@ -89,7 +89,6 @@ async def find_counted(
     """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing."""
     return await finding.find_counted(
         services.pool.connection,
-        services.database_url,
         services.replays,
         project_id,
         experiment_id,
@@ -97,7 +96,6 @@ async def find_counted(
         asked=asked,
         choose=choose,
         hint=services.worker.hint,
-        archive=services.settings.archive_dir,
     )
 
 

@@ -116,6 +116,11 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   and (
       e.event_type = 'experiment_impression' or e.experiment_id is not null or e.variant_id is not null
       or e.event_type = any (array(select distinct event_type from plan_goal where project_id = %(project_id)s))
+  )
+  -- Where one experiment is counted, what names another known one changes nothing.
+  and (
+      %(only)s::uuid is null or e.experiment_id is null or e.experiment_id = %(only)s
+      or e.experiment_id not in (select experiment_id from experiment_plan where project_id = %(project_id)s)
   );
 
 -- lagging: projects whose log goes on behind their checkpoint

@@ -2,7 +2,26 @@
 create temporary table looked_up_unit (
     unit_id text collate "C" primary key,
     until   bigint not null
-);
+) on commit delete rows;
+
+-- has_tables: whether this session has the tables of a replay
+select to_regclass('pg_temp.looked_up_unit') is not null;
+
+-- empty_staged: forget what the step before has staged
+delete from staged_event;
+delete from staged_exposure;
+delete from staged_visitors;
+delete from staged_impressions;
+delete from staged_goal_event;
+delete from staged_pair;
+delete from staged_judgement;
+delete from staged_old_outcome;
+delete from staged_outcome;
+delete from staged_outcome_change;
+delete from staged_old_reason;
+delete from staged_reason;
+delete from staged_misnamed;
+delete from staged_unattributed;
 
 -- copy_checkpoint: begin at the snapshot
 insert into pg_temp.projection_checkpoint (project_id, position) values (%(project_id)s, %(position)s);

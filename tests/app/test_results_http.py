@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from app import find_results
+from app import replays
 from app.http.auth import COOKIE
 from app.kept import Kept
 from tests.app.http_project import (
@@ -368,7 +368,7 @@ async def test_an_experiment_that_projections_have_not_reached_is_not_called_unk
 
 async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject, monkeypatch) -> None:
     """Past moments are derived one after another; beyond the few that wait the answer is 503."""
-    monkeypatch.setattr(find_results, "REPLAYS_WAITING_MAX", 3)
+    monkeypatch.setattr(replays, "REPLAYS_WAITING_MAX", 3)
     experiment = await project.running()
     await project.accepted(impression(experiment, 0, "v1"))
     await project.results(experiment)
@@ -383,13 +383,13 @@ async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject
 
 async def test_a_past_moment_is_derived_once(project: HttpProject, monkeypatch) -> None:
     """Who asks for it again, or at the same time, gets the same bytes without another replay."""
-    replays, read_past = [], find_results.read_past
+    derived, read_pasts = [], replays.read_pasts
 
-    async def counted(*given, **named):
-        replays.append(given)
-        return await read_past(*given, **named)
+    def counted(*given):
+        derived.append(given)
+        return read_pasts(*given)
 
-    monkeypatch.setattr(find_results, "read_past", counted)
+    monkeypatch.setattr(replays, "read_pasts", counted)
     experiment, other = await project.running(), await project.running(name="Other")
     await project.accepted(impression(experiment, 0, "v1"), impression(experiment, 1, "v2"))
     last = (await project.results(experiment))["asOf"]["position"]
@@ -398,10 +398,10 @@ async def test_a_past_moment_is_derived_once(project: HttpProject, monkeypatch) 
     again = await project.ask_results(experiment, asOf=last - 1)
 
     assert len({answer.content for answer in (*at_once, again)}) == 1
-    assert len(replays) == 1
+    assert len(derived) == 1
     await project.ask_results(experiment, asOf=last - 2)
     await project.ask_results(other, asOf=last - 1)
-    assert len(replays) == 3
+    assert len(derived) == 3
 
 
 async def test_a_horizon_and_a_margin_may_be_stated(project: HttpProject) -> None:

@@ -61,6 +61,9 @@ async def test_results_are_the_same_before_and_after_and_rebuilt(database_url, c
     row = await (await connection.execute("select count(*) from event_log")).fetchone()
     assert row[0] == 1
     assert [await _at(database_url, project_id, position, tmp_path) for position in positions] == before
+    async with await connect(database_url) as session:
+        for position, found in [*zip(positions, before, strict=True)][::-1] * 2:
+            assert await read_past(session, project_id, EXPERIMENT.experiment_id, position, tmp_path) == found
     async with await connect(database_url) as replayer:
         assert await verify(replayer, connection, project_id, tmp_path) == (EVENTS, [])
     async with await connect(database_url) as builder:

@@ -216,8 +216,7 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
                 scanned[f"{file}.{name}"] = found
         await run_queries(connection, file, names, parameters)
 
-    monkeypatch.setattr("projections.exposures.run_queries", explained)
-    monkeypatch.setattr("projections.conversions.run_queries", explained)
+    monkeypatch.setattr("projections.steps.run_queries", explained)
     await create_staging(connection)
     async with connection.transaction():
         await use_schema(connection, await live_schema(connection))

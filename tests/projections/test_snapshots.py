@@ -13,12 +13,13 @@ from app.database import connect
 from app.results import Asked, digest_of
 from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
-from projections import results, steps
+from projections import conversions, exposures, results, snapshots, steps
 from projections.catch_up import TEMPORARY, catch_up, create_staging, replay
 from projections.comparison import compare
 from projections.generations import catch_up_live, live_schema, rebuild, verify
-from projections.results import Counted, read_live, read_past
-from projections.snapshots import derive
+from projections.queries import queries
+from projections.results import Counted, read_live, read_past, read_pasts
+from projections.snapshots import replaying
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 from tests.projections.test_tallies import PLANS, logs
 
@@ -51,7 +52,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 )
 @given(log=logs_with_drafts(), cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4), asked=st.data())
 def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, asked) -> None:
-    """At any position, for every experiment, however the steps were cut and how far they have come."""
+    """At any position, for every experiment, however the steps were cut and whatever the session showed before."""
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
     caught_up = asked.draw(st.integers(0, len(log)))
     with pytest.MonkeyPatch.context() as patched:
@@ -72,14 +73,20 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
     async with await connect(url) as replaying:
         await replay(replaying, project_id, at)
         assert await compare(replaying, project_id, schema, TEMPORARY) == []
+    expected: dict[uuid.UUID, dict[int, str | None]] = {tested.experiment_id: {} for tested in PLANS}
     for position in positions:
         async with await connect(url) as replaying:
             await replay(replaying, project_id, position)
-            expected = [await _read_temporary(replaying, project_id, tested.experiment_id) for tested in PLANS]
-        for tested, wanted in zip(PLANS, expected, strict=True):
-            async with await connect(url) as past:
-                found = await read_past(past, project_id, tested.experiment_id, position)
-            assert _digest(found) == _digest(wanted), (found, wanted)
+            for experiment_id, digests in expected.items():
+                digests[position] = _digest(await _read_temporary(replaying, project_id, experiment_id))
+    async with await connect(url) as past:
+        for position in positions:
+            for experiment_id, digests in expected.items():
+                found = await read_past(past, project_id, experiment_id, position)
+                assert _digest(found) == digests[position], (found, position)
+        for experiment_id, digests in expected.items():
+            on_the_way = read_pasts(past, project_id, experiment_id, sorted(positions))
+            assert [_digest(found) async for found in on_the_way] == [digests[at] for at in sorted(positions)]
 
 
 async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Counted | None:
@@ -101,12 +108,91 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
     await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *seen)
     await catch_up_live(connection, project_id)
 
-    async with await connect(database_url) as past:
-        await derive(past, project_id, EXPERIMENT.experiment_id, 310)
+    async with (
+        await connect(database_url) as past,
+        replaying(past, project_id, EXPERIMENT.experiment_id, 310) as go_to,
+    ):
+        await go_to(310)
         tallied = await (await past.execute("select sum(visitors) from variant_tally")).fetchone()
         held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
 
     assert (tallied, held) == ((308,), (10,))
+
+
+async def test_a_session_forgets_what_a_step_staged(database_url, project_id):
+    """Each step of a replay finds every staging table empty, though no commit lies between them."""
+    async with await connect(database_url) as past:
+        async with replaying(past, project_id, EXPERIMENT.experiment_id, 1):
+            staged = await (
+                await past.execute(
+                    "select string_agg(format('delete from %I', relname), E';\n' order by relname) || ';'"
+                    " from pg_class where relnamespace = pg_my_temp_schema() and relname like 'staged%'"
+                    " and relkind = 'r'"
+                )
+            ).fetchone()
+        emptied = queries("snapshots")["empty_staged"] + ";"
+        assert "\n".join(sorted(emptied.splitlines())) == staged[0]
+
+
+async def test_what_a_session_shows_is_right_after_an_error(database_url, project_id, monkeypatch):
+    """A replay that was broken off anywhere leaves nothing that the next one would count."""
+    positions = (120, 7, 60, 119)
+    async with await connect(database_url) as past:
+        expected = [await read_past(past, project_id, EXPERIMENT.experiment_id, each) for each in positions]
+    assert expected[0] != expected[1]
+    async with await connect(database_url) as past:
+        for module, name in ((exposures, "apply"), (conversions, "apply"), (results, "_read")):
+            with monkeypatch.context() as patched:
+                patched.setattr(module, name, _broken)
+                with pytest.raises(InterruptedError):
+                    await read_past(past, project_id, EXPERIMENT.experiment_id, 105)
+            found = [await read_past(past, project_id, EXPERIMENT.experiment_id, each) for each in positions]
+            assert found == expected
+
+
+async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
+    connection, database_url, project_id, monkeypatch
+):
+    """The tables that its snapshot came from are gone in the middle: it shows what it showed before."""
+    async with await connect(database_url) as past:
+        expected = await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
+        seeded, live_schema_of = [], snapshots.live_schema
+
+        async def flipped(session: Any) -> str:
+            schema = await live_schema_of(session)
+            if not seeded:
+                seeded.append(schema)
+                async with await connect(database_url) as builder, await connect(database_url) as keeper:
+                    assert await rebuild(builder, keeper) == []
+            return schema
+
+        monkeypatch.setattr(snapshots, "live_schema", flipped)
+        assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
+        assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
+        assert seeded != [await live_schema(connection)]
+
+
+@pytest.fixture
+async def project_id(connection, monkeypatch) -> uuid.UUID:
+    """A project of 122 events, with a snapshot after every tenth."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    project_id = await new_project(connection)
+    a, b = EXPERIMENT.variants
+    log = [
+        entry
+        for n in range(60)
+        for entry in (
+            Seen(f"v{n % 23}", n, experiment=EXPERIMENT.experiment_id, variant=(a if n % 3 else b).id),
+            Seen(f"v{n % 17}", n, "conversion", "purchase", data=f'{{"amount": {n}}}'),
+        )
+    ]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *log)
+    await catch_up_live(connection, project_id)
+    return project_id
+
+
+async def _broken(*_: Any) -> None:
+    raise InterruptedError
 
 
 async def test_what_was_counted_before_a_draft_began_anew_is_still_shown(connection, database_url, monkeypatch):
@@ -173,6 +259,8 @@ async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypat
         await catch_up_to(connection, project_id, schema, position)
         digests[position] = _digest(await read_live(connection, project_id, EXPERIMENT.experiment_id))
     await catch_up_live(connection, project_id)
+    session = await connect(database_url)
+    assert _digest(await read_past(session, project_id, EXPERIMENT.experiment_id, 33)) == digests[33]
 
     async with await connect(database_url) as builder, await connect(database_url) as keeper:
         assert await rebuild(builder, keeper) == []
@@ -185,9 +273,10 @@ async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypat
             assert await rebuild(builder, keeper) == found
         assert await rebuild(builder, keeper) == []
 
-    for position, digest in digests.items():
-        async with await connect(database_url) as past:
-            assert _digest(await read_past(past, project_id, EXPERIMENT.experiment_id, position)) == digest
+    async with session, await connect(database_url) as fresh:
+        for position, digest in digests.items():
+            for past in (session, fresh):
+                assert _digest(await read_past(past, project_id, EXPERIMENT.experiment_id, position)) == digest
 
 
 async def catch_up_to(connection: Any, project_id: uuid.UUID, schema: str, position: int) -> None:

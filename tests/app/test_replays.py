@@ -1,0 +1,148 @@
+"""The session in which past moments are derived: kept, shared in turns, made anew after whatever goes wrong."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from app import replays
+from app.database import connect
+from app.replays import Moment, Replays
+from projections import conversions
+from projections.generations import catch_up_live
+from projections.results import read_past
+from tests.projections.log_of_events import Seen, new_project, plan, write
+
+EXPERIMENT = plan()
+LAST = 42
+
+
+@pytest.fixture
+async def project_id(connection):
+    """A project of twenty visitors who buy."""
+    project_id = await new_project(connection)
+    log = [
+        entry
+        for n in range(20)
+        for entry in (
+            Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=EXPERIMENT.variants[n % 2].id),
+            Seen(f"v{n}", n + 1, "conversion", "purchase"),
+        )
+    ]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *log)
+    await catch_up_live(connection, project_id)
+    return project_id
+
+
+@pytest.fixture
+async def opened() -> list[psycopg.AsyncConnection]:
+    """The sessions that were opened, in order."""
+    return []
+
+
+@pytest.fixture
+async def tested(database_url, opened):
+    """Replays on the test's database."""
+
+    async def open_session() -> psycopg.AsyncConnection:
+        opened.append(await connect(database_url))
+        return opened[-1]
+
+    tested = Replays(open_session)
+    yield tested
+    await tested.close()
+    assert all(session.closed for session in opened)
+
+
+def moment(project_id, position: int) -> Moment:
+    """A moment of the experiment."""
+    return Moment(project_id, EXPERIMENT.experiment_id, position, None)
+
+
+async def expected(database_url: str, project_id, position: int):
+    """What a session of its own shows."""
+    async with await connect(database_url) as session:
+        return await read_past(session, project_id, EXPERIMENT.experiment_id, position)
+
+
+async def test_one_session_serves_one_moment_after_the_other(database_url, project_id, tested, opened) -> None:
+    """Whatever the order, each shows what a session of its own shows; before the creation there is nothing."""
+    for position in (LAST, 12, 30, 1, 13, 12):
+        found = await tested.derive(moment(project_id, position))
+        wanted = await expected(database_url, project_id, position)
+        assert (found and found.counted) == wanted
+    assert await tested.derive(Moment(project_id, project_id, 20, None)) is None
+    assert len(opened) == 1
+
+
+async def test_an_error_ends_the_session_and_the_next_moment_has_another(
+    database_url, project_id, tested, opened, monkeypatch
+) -> None:
+    """Who asked is told; nobody after them."""
+
+    async def broken(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversions, "apply", broken)
+        with pytest.raises(InterruptedError):
+            await tested.derive(moment(project_id, 20))
+    found = await tested.derive(moment(project_id, 20))
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, 20)
+    assert [session.closed for session in opened] == [True, False]
+
+
+async def test_a_request_that_goes_away_leaves_the_session_in_order(
+    database_url, project_id, tested, opened, monkeypatch
+) -> None:
+    """In the middle of a replay, or while it waits for its turn: the next moment is right."""
+    reached, go_on, apply = asyncio.Event(), asyncio.Event(), conversions.apply
+
+    async def slow(*given) -> None:
+        reached.set()
+        await go_on.wait()
+        await apply(*given)
+
+    monkeypatch.setattr(conversions, "apply", slow)
+    begun = asyncio.create_task(tested.derive(moment(project_id, 20)))
+    await reached.wait()
+    waiting = asyncio.create_task(tested.derive(moment(project_id, 25)))
+    await asyncio.sleep(0)
+    for request in (begun, waiting):
+        request.cancel()
+    await asyncio.gather(begun, waiting, return_exceptions=True)
+    go_on.set()
+
+    found = await tested.derive(moment(project_id, 21))
+
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, 21)
+    assert tested.known.get(moment(project_id, 20)) is not None  # it was under way
+    assert tested.known.get(moment(project_id, 25)) is None  # nobody wanted it any more
+    assert len(opened) == 1
+
+
+async def test_a_session_that_broke_while_nobody_looked_is_replaced(
+    connection, database_url, project_id, tested, opened
+) -> None:
+    """A database that was started again costs nobody their answer."""
+    await tested.derive(moment(project_id, 20))
+    await connection.execute("select pg_terminate_backend(%s)", (opened[0].info.backend_pid,))
+
+    found = await tested.derive(moment(project_id, 21))
+
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, 21)
+    assert len(opened) == 2
+
+
+async def test_a_session_is_closed_when_nobody_looks_for_a_while(project_id, tested, opened, monkeypatch) -> None:
+    """Its tables go with it."""
+    monkeypatch.setattr(replays, "SESSION_IDLE_SECONDS", 0.05)
+    await tested.derive(moment(project_id, 20))
+    async with asyncio.timeout(10):
+        while not opened[0].closed:
+            await asyncio.sleep(0.01)
+    assert await tested.derive(moment(project_id, 21)) is not None
+    assert len(opened) == 2
