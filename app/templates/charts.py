@@ -16,13 +16,15 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 26, 26
 # Marks closer than this share a number.
 _MARK_ROOM = 16
 _LABEL_ROOM = 76
-# More points than pixels say nothing more.
-_POINTS_MAX = 160
+# More points than pixels say nothing more. All lines of a page share so many, but each has enough to be seen, and
+# all charts so many days to point at.
+_POINTS_MIN, _POINTS_MAX, _POINTS_OF_PAGE = 40, 160, 1_200
+_DAYS_MIN, _DAYS_OF_PAGE = 12, 100
 _DAY = timedelta(days=1)
 # What a variant's day takes in memory, as numbers and drawn.
 _DAY_BYTES = 800
 
-_Point = TypeVar("_Point", bound=tuple[float, ...])
+_Point = TypeVar("_Point")
 
 
 class Tick(NamedTuple):
@@ -103,6 +105,10 @@ class TimeAxis:
         self.start = min([_midnight(self.days[0]), *started[:1]])
         self.end = max([*ends, *(change.at for change in changes)])
         self.end = max(self.end, self.start + timedelta(hours=1))
+        variants = len(results.variants)
+        lines = 3 * (variants - 1) + 2 * variants  # a lift has a band of two lines
+        self.points_max = min(_POINTS_MAX, max(_POINTS_MIN, _POINTS_OF_PAGE // lines))
+        self.days_max = max(_DAYS_MIN, _DAYS_OF_PAGE // (variants + 1))
 
     def x(self, moment: datetime) -> float:
         """The place of a moment; what lies outside stands at the edge."""
@@ -155,13 +161,14 @@ def visitor_charts(series: Series, results: Results, axis: TimeAxis, changes: Se
 def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Sequence[Change]) -> list[Chart]:
     """The lift of each variant over the control with its band, all on one scale."""
     names = {variant.variant_id: variant.name for variant in results.variants}
-    scale = _lift_scale(list(series.lifts.values()))
+    shown = {variant: lifts for variant, lifts in series.lifts.items() if variant in names}
+    scale = _lift_scale(list(shown.values()))
     if scale is None:
         return []
     y, ticks = _value_axis(*scale, lambda mark: numbers.percent(mark, decimals=0 if scale[2] >= 0.01 else 1) or "")  # noqa: PLR2004
     charts = []
     styles = {variant.variant_id: style for style, variant in enumerate(results.variants)}
-    for variant, lifts in series.lifts.items():
+    for variant, lifts in shown.items():
         places = [axis.x(axis.end_of(day)) for day in series.days]
         name = names[variant]
         charts.append(
@@ -171,11 +178,13 @@ def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Seque
                 x_ticks=axis.ticks(),
                 y_ticks=ticks,
                 zero_y=y(0.0),
-                band=_band(places, lifts, y, scale),
-                lines=[_lift_line(styles[variant], name, places, lifts, y)],
+                band=_band(places, lifts, y, scale, axis.points_max),
+                lines=[_lift_line(styles[variant], name, places, lifts, y, axis.points_max)],
                 marks=axis.marks(changes),
                 points=_points(
-                    places, [f"{day}: {said(lift)}" for day, lift in zip(series.days, lifts, strict=True)]
+                    places,
+                    [f"{day}: {said(lift)}" for day, lift in zip(series.days, lifts, strict=True)],
+                    axis.days_max,
                 ),
             )
         )
@@ -201,14 +210,15 @@ def _counts(
     y, ticks = _value_axis(0.0, top, step, lambda mark: numbers.count(round(mark)))
     places = [axis.x(axis.end_of(day)) for day in axis.days]
     lines = [
-        _line(style, names[style], places, [y(n) for n in row], numbers.count(row[-1]))
+        _line(style, names[style], places, [y(n) for n in row], numbers.count(row[-1]), axis.points_max)
         for style, row in enumerate(rows)
     ]
     titles = [
         f"{day}: " + ", ".join(f"{names[at]} {numbers.count(row[number])}" for at, row in enumerate(rows))
         for number, day in enumerate(axis.days)
     ]
-    return Chart(name, label, axis.ticks(), ticks, None, "", lines, axis.marks(changes), _points(places, titles))
+    points = _points(places, titles, axis.days_max)
+    return Chart(name, label, axis.ticks(), ticks, None, "", lines, axis.marks(changes), points)
 
 
 def _lift_scale(rows: list[list[Lift]]) -> tuple[float, float, float] | None:
@@ -237,7 +247,9 @@ def _value_axis(
     return y, [Tick(y(mark), label(0.0 if abs(mark) < step / 1e6 else mark)) for mark in marks]
 
 
-def _band(places: list[float], lifts: list[Lift], y: Callable[[float], float], scale: tuple[float, ...]) -> str:
+def _band(
+    places: list[float], lifts: list[Lift], y: Callable[[float], float], scale: tuple[float, ...], points_max: int
+) -> str:
     known = [
         (
             place,
@@ -252,43 +264,49 @@ def _band(places: list[float], lifts: list[Lift], y: Callable[[float], float], s
     if len(known) == 1:  # one day is a bar
         x, bottom, top = known[0]
         known = [(x - 2, bottom, top), (x + 2, bottom, top)]
-    known = _thinned(known)
+    known = _thinned(known, points_max)
     upper = " ".join(f"{x:g},{top:g}" for x, _, top in known)
     lower = " ".join(f"{x:g},{bottom:g}" for x, bottom, _ in reversed(known))
     return f"M{upper} {lower}Z"
 
 
-def _lift_line(style: int, name: str, places: list[float], lifts: list[Lift], y: Callable[[float], float]) -> Line:
+def _lift_line(
+    style: int,
+    name: str,
+    places: list[float],
+    lifts: list[Lift],
+    y: Callable[[float], float],
+    points_max: int,
+) -> Line:
     known = [
         (place, y(lift.estimate)) for place, lift in zip(places, lifts, strict=True) if lift.estimate is not None
     ]
-    return _line(
-        style, name, [x for x, _ in known], [at for _, at in known], numbers.lift(lifts[-1].estimate) or "–"
-    )
+    last = numbers.lift(lifts[-1].estimate) or "–"
+    return _line(style, name, [x for x, _ in known], [at for _, at in known], last, points_max)
 
 
-def _line(style: int, name: str, xs: list[float], ys: list[float], last: str) -> Line:
-    points = _thinned(list(zip(xs, ys, strict=True)))
+def _line(style: int, name: str, xs: list[float], ys: list[float], last: str, points_max: int) -> Line:
+    points = _thinned(list(zip(xs, ys, strict=True)), points_max)
     path = "M" + " ".join(f"{x:g},{at:g}" for x, at in points) if len(points) > 1 else ""
     return Line(style, name, path, points[-1] if points else None, last)
 
 
-def _points(places: list[float], titles: list[str]) -> list[Point]:
-    if len(places) > _POINTS_MAX:
-        return []
-    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(places)), WIDTH - RIGHT]
+def _points(places: list[float], titles: list[str], days_max: int) -> list[Point]:
+    """The parts of a chart that say something; of many days some speak for those beside them."""
+    told = _thinned(list(zip(places, titles, strict=True)), days_max)
+    edges = [LEFT, *((a + b) / 2 for (a, _), (b, _) in pairwise(told)), WIDTH - RIGHT]
     return [
         Point(round(left, 1), round(max(right - left, 0.0), 1), title)
-        for (left, right), title in zip(pairwise(edges), titles, strict=True)
+        for (left, right), (_, title) in zip(pairwise(edges), told, strict=True)
     ]
 
 
-def _thinned(points: list[_Point]) -> list[_Point]:
-    """At most so many points, evenly chosen, with the first and the last."""
-    if len(points) <= _POINTS_MAX:
+def _thinned(points: list[_Point], most: int) -> list[_Point]:
+    """At most so many, evenly chosen, with the first and the last."""
+    if len(points) <= most:
         return points
-    share = (len(points) - 1) / (_POINTS_MAX - 1)
-    return [points[round(n * share)] for n in range(_POINTS_MAX)]
+    share = (len(points) - 1) / (most - 1)
+    return [points[round(n * share)] for n in range(most)]
 
 
 def _nice_step(span: float) -> float:

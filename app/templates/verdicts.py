@@ -6,6 +6,9 @@ from uuid import UUID
 from app.results_shape import ComparisonResult, GoalResult, Interval, Results
 from app.templates import numbers
 
+# So many lines of figures stand behind a sentence; tables have all of them.
+FIGURES_MAX = 12
+
 Tone = Literal["better", "worse", "open", "warning"]
 
 
@@ -33,6 +36,8 @@ def verdict_of(results: Results) -> Verdict:
         if goal.role == "primary"
         for comparison in goal.comparisons
     ]
+    if len(figures) > FIGURES_MAX:
+        figures[FIGURES_MAX:] = [f"{len(figures) - FIGURES_MAX} more comparisons of primary goals stand below."]
     tones: dict[str, Tone] = {"ship": "better", "unhealthy": "warning", "keep_running": "open"}
     # An end without an improvement harms nobody; a loss is named among the reasons.
     tone = tones.get(decision.action, "worse" if decision.reasons else "open")

@@ -20,6 +20,7 @@ from app.kept import Kept
 from app.problems import Problem
 from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
+from app.result_part import Part, extent_of, part_of
 from app.result_series import series_of
 from app.results_shape import Results
 from app.templates.charts import OverTime, over_time
@@ -67,7 +68,8 @@ async def results_page(
     """The page of results at the address `here`: an experiment's own, or that of a share link.
 
     The query may hold `asOf` (a time or a position), or `at` in epoch seconds, which is what the slider
-    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`.
+    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`; `show`,
+    how much of many goals and variants.
     Behind a share link nobody is logged in: `login` is None in the template, which then shows nothing that
     changes something or leads elsewhere.
     """
@@ -87,6 +89,7 @@ async def results_page(
         choose=GoalShown(query.get("goal")),
     )
     results = await services.results.of(found)
+    part = part_of(results, query.get("goal"), extent_of(query.get("show", "")))
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
@@ -102,6 +105,7 @@ async def results_page(
             project=project,
             experiment=experiment,
             results=results,
+            part=part,
             as_of=as_of,
             method=method,
             changes=first_of(request, "changes", changes[::-1]),
@@ -109,7 +113,7 @@ async def results_page(
             breakdown=breakdown,
             dimensions=DIMENSIONS,
             told_since=since,
-            over_time=_over_time(services.over_time, found, results, changes),
+            over_time=_over_time(services.over_time, found, part, changes),
             slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
         )
 
@@ -136,12 +140,13 @@ def _alpha(results: Results, goal: Goal) -> float:
     return next(each.comparisons[0].alpha for each in results.goals if each.name == goal.name)
 
 
-def _over_time(known: Kept[OverTime], found: Found, results: Results, changes: list[Change]) -> OverTime | None:
+def _over_time(known: Kept[OverTime], found: Found, part: Part, changes: list[Change]) -> OverTime | None:
     by_day = found.counted.by_day
     if by_day is None:
         return None
     # The digest covers the position, and with it all that happened until then.
-    key = results.digest, by_day.goal.name
+    results = part.results
+    key = results.digest, by_day.goal.name, part.extent
     shown = known.get(key)
     if shown is None:
         series = series_of(found.counted, _alpha(results, by_day.goal))

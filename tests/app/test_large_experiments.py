@@ -1,0 +1,147 @@
+"""The page of an experiment with as many goals and variants as there may be: short, and leading to all of them."""
+
+import html
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from app.result_part import ROWS_MAX, VARIANTS_MAX
+from tests.app.http_project import HttpProject, Json, conversion, impression, log_in
+
+GOALS, VARIANTS = 50, 20
+WEIGHT_MAX = 100_000
+
+
+@pytest.fixture
+async def visitor(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Somebody who has logged in."""
+    return await log_in(client)
+
+
+async def large(project: HttpProject, days: int = 1) -> Json:
+    """Every variant is seen, on each of some days; of the last one everybody reaches the first goal, a primary."""
+    roles = ["secondary"] * (GOALS - 5) + ["guardrail"] * 3 + ["primary"] * 2
+    goals = [
+        {
+            "name": f"goal & {at}",
+            "eventType": "conversion",
+            "eventName": f"g{at}",
+            "kind": "conversion",
+            "role": role,
+        }
+        for at, role in enumerate(roles)
+    ]
+    variants = [
+        {"name": f"Variant {at}", "isControl": at == 1, "weight": 1, "changes": []} for at in range(VARIANTS)
+    ]
+    experiment = await project.running(goals=goals, variants=variants)
+    day_ms = 24 * 3600 * 1000
+    for day in range(days):
+        seen = [impression(experiment, at % VARIANTS, f"{day} {at}") for at in range(VARIANTS * 2)]
+        await project.accepted(*({**event, "timestamp": event["timestamp"] - day * day_ms} for event in seen))
+    crowd = [(variant, f"{variant} of {number}") for variant in (1, VARIANTS - 1) for number in range(150)]
+    await project.accepted(*(impression(experiment, variant, name) for variant, name in crowd))
+    await project.accepted(*(conversion(name, name="g49") for variant, name in crowd if variant != 1))
+    await project.results(experiment)
+    return experiment
+
+
+def address(experiment: Json) -> str:
+    """Where an experiment's page is."""
+    return f"/dashboard/experiments/{experiment['id']}"
+
+
+def goals_of(page: httpx.Response) -> list[str]:
+    """The goals that a page shows in full."""
+    return [html.unescape(name) for name in re.findall(r'aria-label="Goal ([^"]*)"', page.text)]
+
+
+def rows_of(page: httpx.Response, table: str) -> list[str]:
+    """The variants in the rows of a page's first table of a kind."""
+    part = page.text.partition(f'class="cards {table}"')[2].partition("</table>")[0]
+    return re.findall(r'<th scope="row">(Variant \d+)', part)
+
+
+async def test_a_page_of_many_goals_and_variants_is_short(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """At most 100 KB, also of a month: the primary goals in full, with the control and who has a verdict."""
+    experiment = await large(project, days=29)
+
+    page = await visitor.get(address(experiment))
+
+    assert len(page.content) <= WEIGHT_MAX
+    assert goals_of(page) == ["goal & 48", "goal & 49"]
+    assert len(rows_of(page, "goal")) == VARIANTS_MAX
+    assert {"Variant 1", f"Variant {VARIANTS - 1}"} < set(rows_of(page, "goal"))
+    assert rows_of(page, "traffic") == [f"Variant {at}" for at in range(VARIANTS)]
+    assert "better" in page.text.partition('class="cards goal"')[2]
+
+
+async def test_a_short_page_leads_to_every_goal_and_variant(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """By plain links: each goal with what is decided of it, every variant, all on one page; exports have all."""
+    experiment = await large(project)
+    page = await visitor.get(address(experiment))
+    further = re.findall(r'<li><a href="([^"]*)">(goal [^<]*)</a>', page.text)
+    named = [html.unescape(name) for _, name in further]
+    assert sorted(named + goals_of(page)) == sorted(f"goal & {at}" for at in range(GOALS))
+    for link, name in (further[0], further[-1]):
+        found = await visitor.get(f"{address(experiment)}{html.unescape(link)}")
+        assert html.unescape(name) in goals_of(found)
+        assert len(found.content) <= WEIGHT_MAX
+
+    links = {text: html.unescape(link) for link, text in re.findall(r'<a href="([^"]*)">([^<]*)</a>', page.text)}
+    variants = await visitor.get(f"{address(experiment)}{links['Show every variant']}")
+    assert rows_of(variants, "goal") == [f"Variant {at}" for at in range(VARIANTS)]
+    whole = await visitor.get(f"{address(experiment)}{links['Everything on one long page']}")
+    assert sorted(goals_of(whole)) == sorted(f"goal & {at}" for at in range(GOALS))
+    assert rows_of(whole, "goal") == [f"Variant {at}" for at in range(VARIANTS)]
+    assert "Show every variant" not in whole.text
+    export = await visitor.get(f"{address(experiment)}/export?format=csv")
+    assert len(export.text.splitlines()) == 1 + GOALS * VARIANTS
+
+
+async def test_a_moment_and_a_choice_go_along_with_what_is_shown(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Links and forms of a page that shows every variant, as of a position, lead to pages that do."""
+    experiment = await large(project)
+    position = (await project.results(experiment))["asOf"]["position"] - 1
+    page = await visitor.get(f"{address(experiment)}?asOf={position}&show=variants&goal=goal+%26+3")
+    assert goals_of(page) == ["goal & 3"]
+    [link] = re.findall(r'<li><a href="([^"]*)">goal &amp; 7</a>', page.text)
+    found = await visitor.get(f"{address(experiment)}{html.unescape(link)}")
+    assert goals_of(found) == ["goal & 7"]
+    assert len(rows_of(found, "goal")) == VARIANTS
+    assert f"at position {position}," in re.sub(r"\s+", " ", found.text)
+    assert found.text.count('<input type="hidden" name="show" value="variants">') == 2
+
+
+@pytest.mark.parametrize("asked", ["nonsense", "ALL", "", "variants2"])
+async def test_an_unknown_extent_shows_the_short_page(
+    visitor: httpx.AsyncClient, project: HttpProject, asked: str
+) -> None:
+    """As if nothing had been asked for."""
+    fields: dict[str, Any] = {"goals": [goal(at) for at in range(6)]}
+    experiment = await project.running(**fields)
+    await project.accepted(impression(experiment, 0, "v"), impression(experiment, 1, "w"))
+    await project.results(experiment)
+    page = await visitor.get(f"{address(experiment)}?show={asked}")
+    assert goals_of(page) == [f"goal {at}" for at in range(ROWS_MAX // 2)]
+    assert "Show every variant" not in page.text
+
+
+def goal(at: int) -> Json:
+    """A goal of an ordinary experiment."""
+    role = "secondary" if at else "primary"
+    return {
+        "name": f"goal {at}",
+        "eventType": "conversion",
+        "eventName": f"g{at}",
+        "kind": "conversion",
+        "role": role,
+    }
