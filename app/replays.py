@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ import psycopg
 
 from app.kept import Kept
 from app.log_writer import Overloaded
-from projections.event_log import received_at
+from projections.event_log import positions_at, received_at
 from projections.results import ChooseGoal, Counted, read_pasts
 
 REPLAYS_WAITING_MAX = 8
@@ -22,6 +23,12 @@ SESSION_IDLE_SECONDS = 60.0
 # Of all past moments that are kept, by what a row and its numbers take.
 PAST_BYTES_MAX = 24 * 1024 * 1024
 _ROW_BYTES = 600
+# Of those that are derived ahead for one experiment, so that others stay; and how far back.
+AHEAD_BYTES_MAX = PAST_BYTES_MAX // 3
+AHEAD_EVENTS_MAX = 2_000_000
+_LOOKED_AHEAD_MAX = 500
+
+_log = logging.getLogger("prooflog.replays")
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -49,6 +56,16 @@ class Moment(NamedTuple):
     choose: ChooseGoal | None
 
 
+class Ahead(NamedTuple):
+    """Past states of an experiment that somebody may ask for next, by time; and about what each takes to keep."""
+
+    project_id: UUID
+    experiment_id: UUID
+    times: tuple[datetime, ...]
+    choose: ChooseGoal | None
+    each_bytes: int
+
+
 class Replays:
     """Derives one past state at a time, since each reads the log up to its position, and lets few wait.
 
@@ -63,6 +80,9 @@ class Replays:
         self._replaying: set[asyncio.Task[None]] = set()
         self._session: Connection | None = None
         self._idle: asyncio.Task[None] | None = None
+        self._ahead: Ahead | None = None
+        self._looking_ahead: asyncio.Task[None] | None = None
+        self._looked_ahead: Kept[Ahead] = Kept(_LOOKED_AHEAD_MAX, lambda _: 1)
 
     async def derive(self, moment: Moment) -> Past | None:
         """What was counted at a moment; None where the experiment was not known. Overloaded when too many wait."""
@@ -75,6 +95,17 @@ class Replays:
         self._replaying.add(task)
         task.add_done_callback(self._replaying.discard)
         return await found
+
+    def look_ahead(self, ahead: Ahead) -> None:
+        """Derive these too, each on the way to the next, while nobody waits; the last wish goes first."""
+        if not ahead.times or self._looked_ahead.get(ahead) is not None:
+            return
+        self._looked_ahead.put(ahead, ahead)
+        self._ahead = ahead
+        if self._looking_ahead is None or self._looking_ahead.done():
+            self._looking_ahead = asyncio.create_task(self._look_ahead(), name="replays ahead")
+            self._replaying.add(self._looking_ahead)
+            self._looking_ahead.add_done_callback(self._replaying.discard)
 
     async def close(self) -> None:
         """End what is going on, and the session."""
@@ -107,10 +138,50 @@ class Replays:
         async with self._kept_session() as session:
             pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, choose)
             async for counted in pasts:
-                past = Past(counted, await received_at(session, project_id, position)) if counted else None
-                if past is not None:
-                    self.known.put(moment, past)
-                _tell(found, past)
+                _tell(found, await self._keep(session, moment, counted))
+
+    async def _look_ahead(self) -> None:
+        while (ahead := self._ahead) is not None:
+            self._ahead = None
+            try:
+                async with self._turn, self._kept_session() as session:
+                    if not await self._derive_ahead(session, ahead):
+                        self._ahead = self._ahead or ahead
+            except Exception as error:  # noqa: BLE001  (who asks for one of them is told)
+                _log.info("past moments are not derived ahead: %s", error)
+
+    async def _derive_ahead(self, session: Connection, ahead: Ahead) -> bool:
+        """Whether all is done: somebody who waits, for these or others, comes first."""
+        project_id, experiment_id, times, choose, each_bytes = ahead
+        positions = await positions_at(session, project_id, times)
+        every = 1 + len(positions) * each_bytes // AHEAD_BYTES_MAX
+        moments = [
+            Moment(project_id, experiment_id, position, choose)
+            for position in positions[::every]
+            if position > positions[-1] - AHEAD_EVENTS_MAX
+        ]
+        missing = [moment for moment in moments if self.known.get(moment) is None]
+        pasts = read_pasts(
+            session, project_id, experiment_id, [each.position for each in missing], self._archive, choose
+        )
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        async with contextlib.aclosing(pasts):
+            for moment in missing:
+                await self._keep(session, moment, await anext(pasts))
+                if self._waiting or self._ahead is not None:
+                    return False
+                # No more than half of a core, whatever the log.
+                await asyncio.sleep(clock() - began)
+                began = clock()
+        return True
+
+    async def _keep(self, session: Connection, moment: Moment, counted: Counted | None) -> Past | None:
+        if counted is None:
+            return None
+        past = Past(counted, await received_at(session, moment.project_id, moment.position))
+        self.known.put(moment, past)
+        return past
 
     @asynccontextmanager
     async def _kept_session(self) -> AsyncIterator[Connection]:

@@ -261,6 +261,13 @@ async def position_at(connection: AsyncConnection[Any], project_id: UUID, time: 
     return int(row[0]) if row else 0
 
 
+async def positions_at(connection: AsyncConnection[Any], project_id: UUID, times: Sequence[datetime]) -> list[int]:
+    """What `position_at` gives for some times, each once, in order; nothing archived, nothing not settled yet."""
+    parameters = {"project_id": project_id, "times": list(times)}
+    cursor = await connection.execute(queries("event_log")["positions_at"], parameters)
+    return [position for (position,) in await cursor.fetchall()]
+
+
 async def received_at(connection: AsyncConnection[Any], project_id: UUID, position: int) -> datetime | None:
     """When the event at a position was received; None before the first."""
     parameters = {"project_id": project_id, "position": position}

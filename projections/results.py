@@ -1,7 +1,7 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +105,7 @@ async def read_pasts(
     positions: Sequence[int],
     archive: Path | None = None,
     choose: ChooseGoal | None = None,
-) -> AsyncIterator[Counted | None]:
+) -> AsyncGenerator[Counted | None, None]:
     """The same at several positions, each at least the one before, at the cost of the events between them.
 
     The first use gives the connection tables of its own, which later ones find empty; close it after an error.

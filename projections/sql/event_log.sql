@@ -49,6 +49,22 @@ where project_id = %(project_id)s and received_at <= %(time)s
 order by received_at desc, first_position desc
 limit 1;
 
+-- positions_at: the last positions received until some times, in order; of settled times, and what is not archived
+select distinct found.position
+from unnest(%(times)s::timestamptz[]) asked (time)
+cross join lateral (
+    select first_position + event_count - 1 as position
+    from log_batch
+    where project_id = %(project_id)s and received_at <= asked.time
+    order by received_at desc, first_position desc
+    limit 1
+) found
+where asked.time < (
+    select received_at from log_batch where project_id = %(project_id)s order by first_position desc limit 1
+)
+and found.position > coalesce((select max(last_position) from archived_range where project_id = %(project_id)s), 0)
+order by found.position;
+
 -- received_at: when the batch that holds a position was received
 select received_at
 from log_batch

@@ -4,6 +4,7 @@ import html
 import re
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -282,6 +283,17 @@ async def test_events_are_taken_in_while_a_page_is_drawn(
     assert (await visitor.get(address(experiment))).status_code == 200
     assert {name for name, _ in threads} == {"results_of", "page"}
     assert threading.get_ident() not in {thread for _, thread in threads}
+
+
+def test_what_is_derived_ahead_is_where_the_slider_stops() -> None:
+    """Every place of the slider up to a minute ago, as the moment that the page asks for when it is sent."""
+    now = datetime.now(UTC)
+    for age in (timedelta(seconds=30), timedelta(minutes=9), timedelta(days=40)):
+        slider = experiment_page._slider(now - age, now, None)  # noqa: SLF001
+        sent = [experiment_page._slid_to(str(at), now) for at in range(slider.least, slider.most + 1, slider.step)]  # noqa: SLF001
+        stops = experiment_page._stops(slider, now)  # noqa: SLF001
+        assert [stop.isoformat() for stop in stops] == [moment for moment in sent if moment]
+        assert len(stops) <= 300
 
 
 async def test_the_same_statistics_are_not_done_twice(

@@ -7,8 +7,9 @@ import pytest
 
 from app import replays
 from app.database import connect
-from app.replays import Moment, Replays
-from projections import conversions
+from app.replays import Ahead, Moment, Replays
+from projections import conversions, steps
+from projections.event_log import received_at
 from projections.generations import catch_up_live
 from projections.results import read_past
 from tests.projections.log_of_events import Seen, new_project, plan, write
@@ -29,7 +30,8 @@ async def project_id(connection):
             Seen(f"v{n}", n + 1, "conversion", "purchase"),
         )
     ]
-    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *log)
+    for entry in (EXPERIMENT.created(), EXPERIMENT.started(), *log):
+        await write(connection, project_id, entry)
     await catch_up_live(connection, project_id)
     return project_id
 
@@ -145,4 +147,85 @@ async def test_a_session_is_closed_when_nobody_looks_for_a_while(project_id, tes
         while not opened[0].closed:
             await asyncio.sleep(0.01)
     assert await tested.derive(moment(project_id, 21)) is not None
+    assert len(opened) == 2
+
+
+@pytest.fixture
+async def ahead(connection, project_id, monkeypatch) -> Ahead:
+    """The times of every event, of a log with a snapshot after every tenth."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    times = tuple([await received_at(connection, project_id, position) for position in range(1, LAST + 1)])
+    return Ahead(project_id, EXPERIMENT.experiment_id, times, None, each_bytes=1)
+
+
+async def until_known(tested: Replays, wanted: Moment) -> None:
+    """Wait until a moment is known without having been asked for."""
+    async with asyncio.timeout(30):
+        while tested.known.get(wanted) is None:
+            await asyncio.sleep(0.01)
+
+
+async def test_moments_are_derived_before_anybody_asks(database_url, project_id, tested, opened, ahead) -> None:
+    """All that are settled, each as a session of its own shows it, in one session; the newest is no past yet."""
+    tested.look_ahead(ahead)
+    await until_known(tested, moment(project_id, LAST - 1))
+
+    for position in range(2, LAST):
+        known = tested.known.get(moment(project_id, position))
+        assert known is not None
+        assert known.counted == await expected(database_url, project_id, position)
+        assert known.time == ahead.times[position - 1]
+    assert tested.known.get(moment(project_id, LAST)) is None
+    assert len(opened) == 1
+
+
+async def test_who_asks_comes_before_what_nobody_asked_for(database_url, project_id, tested, ahead) -> None:
+    """A question in the middle has its turn and its right answer, and then the rest goes on."""
+    tested.look_ahead(ahead)
+    await until_known(tested, moment(project_id, 5))
+
+    found = await tested.derive(moment(project_id, LAST))
+
+    assert tested.known.get(moment(project_id, LAST - 1)) is None
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, LAST)
+    await until_known(tested, moment(project_id, LAST - 1))
+    for position in (7, 20, 21, LAST - 1):
+        known = tested.known.get(moment(project_id, position))
+        assert known is not None
+        assert known.counted == await expected(database_url, project_id, position)
+
+
+async def test_what_is_derived_ahead_is_bounded(project_id, tested, ahead, monkeypatch) -> None:
+    """By memory, evenly; by how far back; and the same is not looked for twice."""
+    monkeypatch.setattr(replays, "AHEAD_BYTES_MAX", 20)
+    monkeypatch.setattr(replays, "AHEAD_EVENTS_MAX", 31)
+    tested.look_ahead(ahead)
+    await until_known(tested, moment(project_id, LAST - 2))
+    known = [at for at in range(1, LAST) if tested.known.get(moment(project_id, at)) is not None]
+    assert known == list(range(13, LAST, 3))
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(replays, "positions_at", never)
+    tested.look_ahead(ahead)
+    await asyncio.sleep(0.05)
+
+
+async def test_an_error_ahead_harms_nobody(database_url, project_id, tested, opened, ahead, monkeypatch) -> None:
+    """The session is closed, and the next question has another."""
+
+    async def broken(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversions, "apply", broken)
+        tested.look_ahead(ahead)
+        async with asyncio.timeout(10):
+            while not (opened and opened[0].closed):
+                await asyncio.sleep(0.01)
+    found = await tested.derive(moment(project_id, 20))
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, 20)
     assert len(opened) == 2

@@ -18,6 +18,7 @@ from app.http.dashboard.pages import HOME, AnyRequest, first_of, page, services_
 from app.http.results import find_counted
 from app.kept import Kept
 from app.problems import Problem
+from app.replays import Ahead, Past, Replays
 from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
 from app.result_part import Part, extent_of, part_of
@@ -96,6 +97,8 @@ async def results_page(
         told = await read_told(connection, project_id, since, until)
         breakdown = None if as_of else await _breakdown(connection, found, results, project_id, query.get("by"))
     changes = history_of(facts)
+    slider = _slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None)
+    _look_ahead(services.replays, found, project_id, slider, now)
 
     def shown() -> Response[bytes]:
         return page(
@@ -114,7 +117,7 @@ async def results_page(
             dimensions=DIMENSIONS,
             told_since=since,
             over_time=_over_time(services.over_time, found, part, changes),
-            slider=_slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None),
+            slider=slider,
         )
 
     return await asyncio.to_thread(shown)
@@ -154,6 +157,19 @@ def _over_time(known: Kept[OverTime], found: Found, part: Part, changes: list[Ch
         if shown is not None:
             known.put(key, shown)
     return shown
+
+
+def _look_ahead(replays: Replays, found: Found, project_id: UUID, slider: Slider, now: datetime) -> None:
+    """Let the moments where the slider can stop be derived before somebody slides there."""
+    by_day, plan = found.counted.by_day, found.counted.plan
+    each_bytes = Past(found.counted, found.time).size_bytes()
+    choose = GoalShown(by_day.goal.name if by_day else None)
+    replays.look_ahead(Ahead(project_id, plan.id, _stops(slider, now), choose, each_bytes))
+
+
+def _stops(slider: Slider, now: datetime) -> tuple[datetime, ...]:
+    stops = (datetime.fromtimestamp(at, UTC) for at in range(slider.least, slider.most + 1, slider.step))
+    return tuple(stop for stop in stops if stop <= now - _MINUTE)
 
 
 def _slid_to(seconds: str, now: datetime) -> str | None:
