@@ -99,9 +99,10 @@ async def find_counted(
         past = replays.known.get(asked_moment)
         if past is None:
             async with open_connection() as connection:
-                live = await read_live_of(connection, project_id, [experiment_id], choose)
-            counted = live.counted.get(experiment_id)
-            past = None if counted is None else Past(counted, live.received_at)
+                if await live_position(connection, project_id) == position:
+                    live = await read_live_of(connection, project_id, [experiment_id], choose)
+                    counted = live.counted.get(experiment_id)
+                    past = None if counted is None else Past(counted, live.received_at)
             if past is None or past.counted.position != position:
                 past = await replays.derive(asked_moment)
             else:

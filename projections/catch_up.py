@@ -67,7 +67,7 @@ async def catch_up(
         head = log_end if limit is None else min(log_end, limit)
         if head <= after:
             return Progress(after, head)
-        until = min(head, (after // steps.SNAPSHOT_EVENTS + 1) * steps.SNAPSHOT_EVENTS, shown_until or head)
+        until = min(head, steps.position_of(steps.snapshot_before(after) + 1), shown_until or head)
         if events_max is not None:
             until = min(until, after + events_max)
         are_facts = next_fact == after + 1

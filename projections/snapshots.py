@@ -1,8 +1,8 @@
 """Past states of one experiment: the snapshot before a position, and the events from there.
 
-A snapshot is the state after every SNAPSHOT_EVENTS events. It is no copy: rows of the live tables know
-since which snapshot they stand, and tables with `_past` keep what stood before. So a state as of any
-position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
+A snapshot is the state after every SNAPSHOT_EVENTS events, more often in a young log. It is no copy: rows of the
+live tables know since which snapshot they stand, and tables with `_past` keep what stood before. So a state as of
+any position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -130,7 +130,7 @@ def _parameters(project_id: UUID, experiment_id: UUID, snapshot: int) -> dict[st
         "project_id": project_id,
         "experiment_id": experiment_id,
         "snapshot": snapshot,
-        "position": snapshot * steps.SNAPSHOT_EVENTS,
+        "position": steps.position_of(snapshot),
         "nil": steps.NIL,
     }
 

@@ -8,8 +8,10 @@ from psycopg import AsyncConnection
 
 from projections.queries import queries
 
-# A snapshot is the state after every so many events: an older state follows from it and few events.
+# A snapshot is the state after every so many events: an older state follows from it and the events behind it.
+# The first so many of a log have more: a young log is quick at any position, and a long one does not notice.
 SNAPSHOT_EVENTS = 100_000
+YOUNG_SNAPSHOTS = 50
 # PostgreSQL 15 has no word for how a column of a new table is stored.
 _STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
@@ -36,12 +38,21 @@ class Step(NamedTuple):
     @property
     def snapshot(self) -> int:
         """The first snapshot that shows what the step does."""
-        return -(-self.until // SNAPSHOT_EVENTS)
+        return snapshot_before(self.until - 1) + 1
 
 
 def snapshot_before(position: int) -> int:
-    """The newest snapshot that shows nothing behind a position."""
-    return position // SNAPSHOT_EVENTS
+    """The newest snapshot that shows nothing behind a position; 0 is the empty log."""
+    if position < SNAPSHOT_EVENTS:
+        return position * YOUNG_SNAPSHOTS // SNAPSHOT_EVENTS
+    return YOUNG_SNAPSHOTS - 1 + position // SNAPSHOT_EVENTS
+
+
+def position_of(snapshot: int) -> int:
+    """The last position that a snapshot shows."""
+    if snapshot < YOUNG_SNAPSHOTS:
+        return -(-snapshot * SNAPSHOT_EVENTS // YOUNG_SNAPSHOTS)
+    return (snapshot - YOUNG_SNAPSHOTS + 1) * SNAPSHOT_EVENTS
 
 
 async def run_queries(

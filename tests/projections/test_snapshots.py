@@ -57,6 +57,7 @@ def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, aske
     caught_up = asked.draw(st.integers(0, len(log)))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
+        patched.setattr(steps, "YOUNG_SNAPSHOTS", 2)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
 
 
@@ -97,6 +98,21 @@ async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id:
 
 def _digest(found: Counted | None) -> str | None:
     return None if found is None else digest_of(found, Asked())
+
+
+@pytest.mark.parametrize(("events", "young"), [(100_000, 50), (100, 7), (6, 4), (5, 50), (1, 1)])
+def test_each_position_lies_between_two_snapshots(monkeypatch, events, young) -> None:
+    """The newest one before it and the next, which shows first what the step behind the position does."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", events)
+    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", young)
+    near = [at * events // young + by for at in range(3 * young) for by in (-1, 0, 1)]
+    for position in sorted({at for at in (*near, 10 * events, 10 * events + 1) if at >= 0}):
+        before = steps.snapshot_before(position)
+        assert steps.position_of(before) <= position < steps.position_of(before + 1)
+        step = steps.Step(uuid.uuid4(), position, position + 1, START, START)
+        assert steps.position_of(step.snapshot - 1) <= position < steps.position_of(step.snapshot)
+    assert steps.position_of(0) == 0
+    assert steps.position_of(young) == events
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
@@ -243,6 +259,7 @@ SPOILED = (
 async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch) -> None:
     """What a past position shows is the same from tables that were derived anew; one that was spoiled is named."""
     monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", 1)
     project_id = await new_project(connection)
     a, b = EXPERIMENT.variants
     both = [
