@@ -98,9 +98,10 @@ class Replays:
 
     def look_ahead(self, ahead: Ahead) -> None:
         """Derive these too, each on the way to the next, while nobody waits; the last wish goes first."""
-        if not ahead.times or self._looked_ahead.get(ahead) is not None:
+        wish = ahead._replace(each_bytes=0)
+        if not ahead.times or self._looked_ahead.get(wish) is not None:
             return
-        self._looked_ahead.put(ahead, ahead)
+        self._looked_ahead.put(wish, wish)
         self._ahead = ahead
         if self._looking_ahead is None or self._looking_ahead.done():
             self._looking_ahead = asyncio.create_task(self._look_ahead(), name="replays ahead")

@@ -209,7 +209,7 @@ async def test_what_is_derived_ahead_is_bounded(project_id, tested, ahead, monke
         raise AssertionError
 
     monkeypatch.setattr(replays, "positions_at", never)
-    tested.look_ahead(ahead)
+    tested.look_ahead(ahead._replace(each_bytes=2))
     await asyncio.sleep(0.05)
 
 
