@@ -97,7 +97,7 @@ class Replays:
         return await found
 
     def look_ahead(self, ahead: Ahead) -> None:
-        """Derive these too, each on the way to the next, while nobody waits; the last wish goes first."""
+        """Derive these too, each on the way to the next, while nobody waits; a new wish replaces the last one."""
         wish = ahead._replace(each_bytes=0)
         if not ahead.times or self._looked_ahead.get(wish) is not None:
             return
@@ -175,6 +175,7 @@ class Replays:
                 # No more than half of a core, whatever the log.
                 await asyncio.sleep(clock() - began)
                 began = clock()
+            await anext(pasts, None)  # ends its transaction, which empties the tables
         return True
 
     async def _keep(self, session: Connection, moment: Moment, counted: Counted | None) -> Past | None:

@@ -55,10 +55,11 @@ async def catch_up(
     parameters: dict[str, Any] = {"project_id": project_id}
     sql = queries("catch_up")
     async with connection.transaction():
-        await use_schema(connection, schema)
-        await connection.execute(sql["let_sort_in_memory"])
-        await connection.execute(sql["let_commit_later"])
-        after = await checkpoint(connection, project_id)
+        async with connection.pipeline():
+            await use_schema(connection, schema)
+            await connection.execute(sql["let_sort_in_memory"])
+            await connection.execute(sql["let_commit_later"])
+            after = await checkpoint(connection, project_id)
         shown_until = await show_log(connection, project_id, after + 1, archive)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
         if row is None:  # the log is empty

@@ -104,8 +104,9 @@ async def _copy(
     connection: AsyncConnection[Any], live: str, project_id: UUID, experiment_id: UUID, position: int
 ) -> int:
     """Copy plans and tallies of the newest snapshot up to a position; its number."""
-    await _show(connection, live)
-    snapshot = steps.snapshot_before(min(position, await checkpoint(connection, project_id)))
+    async with connection.pipeline():
+        await _show(connection, live)
+        snapshot = steps.snapshot_before(min(position, await checkpoint(connection, project_id)))
     if snapshot == 0:
         return 0
     names = (
@@ -117,10 +118,10 @@ async def _copy(
         "copy_unattributed",
     )
     await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, snapshot))
-    await use_schema(connection, TEMPORARY)
-    plan = await read_plan(connection, project_id, experiment_id)
-    if plan is not None:
-        async with connection.pipeline():
+    async with connection.pipeline():
+        await use_schema(connection, TEMPORARY)
+        plan = await read_plan(connection, project_id, experiment_id)
+        if plan is not None:
             await put_parts(connection, project_id, plan)
     return snapshot
 
