@@ -35,7 +35,7 @@ async def measure_projecting(url: str, events: int, copy_rate: float) -> list[Fi
         await start_experiments(connection, project_id)
         await create_staging(connection)
         await _grow(connection, project_id, SMALL_EVENTS, seed=1)
-        await _show_experiments(connection, project_id)
+        await show_experiments(connection, project_id)
         small_ms = _results_ms_p99(url, key)
         small_kept_ms = _results_ms_p99(url, key, kept=True)
         early = await _grow(connection, project_id, PROBE_EVENTS, seed=2)
@@ -95,7 +95,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-async def _show_experiments(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID) -> None:
+async def show_experiments(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID) -> None:
     """Let the results endpoint find the experiments, whose facts were written straight into the log."""
     await connection.execute(
         SQL(
