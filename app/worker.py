@@ -39,7 +39,7 @@ class ProjectionWorker:
         self._archive = archive
         self._sweep_seconds = sweep_seconds
         self._hinted = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._behind = False
         self._broken: set[UUID] = set()
 
     def hint(self, _projects: set[UUID]) -> None:
@@ -74,6 +74,8 @@ class ProjectionWorker:
         while not self._stopping:
             began = time.monotonic()
             worked = await self.sweep(connection)
+            if self._behind:
+                continue
             if worked:
                 took = time.monotonic() - began
                 await asyncio.sleep(min(max(GATHER_SECONDS, took * GATHER_SHARE), GATHER_SECONDS_MAX))
@@ -84,14 +86,16 @@ class ProjectionWorker:
 
     async def sweep(self, connection: AsyncConnection[Any]) -> bool:
         """Take one step in each project that lags; whether there was any."""
-        worked = False
+        worked = self._behind = False
         schema = await live_schema(connection)
         for project_id in await lagging(connection):
             if self._stopping:
                 break
             try:
-                await catch_up(connection, project_id, schema, archive=self._archive)
+                progress = await catch_up(connection, project_id, schema, archive=self._archive)
                 worked = True
+                # Steps end at snapshots: the events for the next one are there already.
+                self._behind |= progress.position < progress.head
                 self._broken.discard(project_id)
             except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
                 return True  # a rebuild has flipped: begin again with its tables

@@ -11,7 +11,7 @@ from projections.queries import queries
 # A snapshot is the state after every so many events: an older state follows from it and the events behind it.
 # The first so many of a log have more: a young log is quick at any position, and a long one does not notice.
 SNAPSHOT_EVENTS = 100_000
-YOUNG_SNAPSHOTS = 50
+YOUNG_SNAPSHOTS = 10
 # PostgreSQL 15 has no word for how a column of a new table is stored.
 _STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
