@@ -202,8 +202,9 @@ def test_a_page_that_runs_ahead_of_the_clock_doubles_no_millisecond(site, page):
     page.add_init_script("(() => { const now = Date.now(); Date.now = () => now })()")
     page.goto("/")
     site.wait_for("pageview")
-    for count in range(100, 4501, 100):
-        page.evaluate("() => { for (let i = 0; i < 100; i++) grademypage.trackConversion('burst') }")
+    # Two bursts at once fit into the 64 KB that a browser keeps alive: what does not waits for a clock at rest.
+    for count in range(50, 4501, 50):
+        page.evaluate("() => { for (let i = 0; i < 50; i++) grademypage.trackConversion('burst') }")
         site.wait_until(lambda count=count: _count(site, "conversion") >= count, f"{count} events")
     assert len(site.stored("conversion")) == 4500
 
