@@ -65,6 +65,11 @@ class Ahead(NamedTuple):
     choose: ChooseGoal | None
     each_bytes: int
 
+    @property
+    def wish(self) -> "Ahead":
+        """What two have alike that ask for the same."""
+        return self._replace(each_bytes=0)
+
 
 class Replays:
     """Derives one past state at a time, since each reads the log up to its position, and lets few wait.
@@ -81,6 +86,7 @@ class Replays:
         self._session: Connection | None = None
         self._idle: asyncio.Task[None] | None = None
         self._ahead: Ahead | None = None
+        self._wish: Ahead | None = None
         self._looking_ahead: asyncio.Task[None] | None = None
         self._looked_ahead: Kept[Ahead] = Kept(_LOOKED_AHEAD_MAX, lambda _: 1)
 
@@ -98,10 +104,8 @@ class Replays:
 
     def look_ahead(self, ahead: Ahead) -> None:
         """Derive these too, each on the way to the next, while nobody waits; a new wish replaces the last one."""
-        wish = ahead._replace(each_bytes=0)
-        if not ahead.times or self._looked_ahead.get(wish) is not None:
+        if not ahead.times or self._looked_ahead.get(ahead.wish) is not None or ahead.wish == self._wish:
             return
-        self._looked_ahead.put(wish, wish)
         self._ahead = ahead
         if self._looking_ahead is None or self._looking_ahead.done():
             self._looking_ahead = asyncio.create_task(self._look_ahead(), name="replays ahead")
@@ -143,13 +147,17 @@ class Replays:
 
     async def _look_ahead(self) -> None:
         while (ahead := self._ahead) is not None:
-            self._ahead = None
+            self._ahead, self._wish = None, ahead.wish
             try:
                 async with self._turn, self._kept_session() as session:
-                    if not await self._derive_ahead(session, ahead):
+                    if await self._derive_ahead(session, ahead):
+                        # One that was replaced is looked for again by the next page.
+                        self._looked_ahead.put(ahead.wish, ahead)
+                    else:
                         self._ahead = self._ahead or ahead
             except Exception as error:  # noqa: BLE001  (who asks for one of them is told)
                 _log.info("past moments are not derived ahead: %s", error)
+            self._wish = None
 
     async def _derive_ahead(self, session: Connection, ahead: Ahead) -> bool:
         """Whether all is done: somebody who waits, for these or others, comes first."""

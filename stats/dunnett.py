@@ -20,7 +20,7 @@ _BROAD_NODES = 160
 _STEEP_FROM, _FAR_OUT = 0.75, 3.5
 # Beyond, pieces end this many standard deviations from where the integrand peaks, and from where it climbs.
 _NEAR, _FAR = 3.0, 8.5
-_PIECE_NODES = 12
+_PIECE_PLACES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(12)
 _LEVEL_TOLERANCE = 1e-13
 _STEPS_MAX = 20
 
@@ -119,12 +119,11 @@ def _any_beyond_in_pieces(z: Floats, lambdas: Floats) -> Floats:
     inner = np.clip(np.sort(np.concatenate(edges, axis=-1), axis=-1), 0.0, end)
     low = np.concatenate([np.zeros_like(end), inner], axis=-1)
     length = np.concatenate([inner, end], axis=-1) - low
-    places, weights = np.polynomial.legendre.leggauss(_PIECE_NODES)
-    x = low[..., None] + length[..., None] * (0.5 + 0.5 * places)
+    x = low[..., None] + length[..., None] * (0.5 + 0.5 * _PIECE_PLACES)
     density = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
     flat = x.reshape(*x.shape[:-2], -1)
     given = _any_beyond_given(z, lambdas, flat).reshape(x.shape)
-    inside: Floats = (length * ((density * given) @ weights)).sum(axis=-1)
+    inside: Floats = (length * ((density * given) @ _PIECE_WEIGHTS)).sum(axis=-1)
     return inside + np.where(climbed <= nothing_left, 2.0 * special.ndtr(-climbed), 0.0)[..., 0]
 
 

@@ -276,6 +276,20 @@ def test_splits_of_any_size_are_numbers():
     assert found.healthy.tolist() == [True, True, True, True, False]
 
 
+@pytest.mark.parametrize("weights", [[1.0, 2.0, 0.0], None])
+def test_many_splits_are_each_what_it_is_alone(weights):
+    """Thousands are worked out some at a time, with weights that all share or with their own."""
+    draw = np.random.default_rng(5)
+    observed = draw.poisson(500.0, size=(2_500, 3)).astype(float)
+    own = np.array(weights) if weights else draw.integers(0, 4, size=(2_500, 3)) + np.array([1.0, 1.0, 0.0])
+
+    found = splits(observed, own)
+
+    for i in (0, 681, 682, 683, 1_365, 2_499):
+        alone = splits(observed[i], own if weights else own[i])
+        assert float(found.log_e[i]) == pytest.approx(float(alone.log_e), rel=1e-12)
+
+
 def test_novelty_is_a_slope_over_days():
     """A difference that fades by .01 a day is found; two days are too few to say."""
     days = np.arange(10.0)
