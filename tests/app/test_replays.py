@@ -196,6 +196,22 @@ async def test_who_asks_comes_before_what_nobody_asked_for(database_url, project
         assert known.counted == await expected(database_url, project_id, position)
 
 
+async def test_what_was_put_aside_is_gone_on_with_when_it_is_asked_for_again(project_id, tested, ahead) -> None:
+    """Another page of another goal came first: opened again, the first one has its moments ready too."""
+    tested.look_ahead(ahead)
+    await until_known(tested, moment(project_id, 5))
+    other = Ahead(project_id, project_id, ahead.times[:3], None, each_bytes=1)
+    tested.look_ahead(other)
+    async with asyncio.timeout(30):
+        while not tested._looking_ahead.done():  # noqa: SLF001
+            await asyncio.sleep(0.01)
+    assert tested.known.get(moment(project_id, LAST - 1)) is None
+
+    tested.look_ahead(ahead)
+
+    await until_known(tested, moment(project_id, LAST - 1))
+
+
 async def test_what_is_derived_ahead_is_bounded(project_id, tested, ahead, monkeypatch) -> None:
     """By memory, evenly; by how far back; and the same is not looked for twice."""
     monkeypatch.setattr(replays, "AHEAD_BYTES_MAX", 20)
