@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Coroutine
@@ -22,13 +21,13 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL
 
-from app.database import EmbeddedPostgres, connect, prepare_database
+from app.database import connect, prepare_database
 from app.decoding import decode_with_care
 from app.event_rows import Horizon
 from bench.figures import Figure
 from bench.load import Load, bodies, send
 from bench.projecting import measure_projecting
-from bench.server import Server, started_server
+from bench.server import Server, database, started_server
 from projections.event_log import binary_rows
 from projections.generations import status
 
@@ -160,14 +159,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--url", help="a database of its own; default: an embedded one in a temporary folder")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="prooflog-bench-") as directory:
-        embedded = None if chosen.url else EmbeddedPostgres(Path(directory))
-        url: str = chosen.url or embedded.url  # type: ignore[union-attr]
-        try:
-            figures = asyncio.run(measure(url, chosen.events, chosen.log, chosen.processes))
-        finally:
-            if embedded is not None:
-                embedded.close()
+    with database(chosen.url) as (url, _):
+        figures = asyncio.run(measure(url, chosen.events, chosen.log, chosen.processes))
     print("\n".join(figure.line() for figure in figures))
     if chosen.json:
         found: list[dict[str, Any]] = [msgspec.to_builtins(figure) for figure in figures]

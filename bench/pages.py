@@ -11,7 +11,6 @@ import asyncio
 import gzip
 import http.client
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,14 +23,14 @@ from urllib.parse import urlencode
 import msgspec
 import psycopg
 
-from app.database import EmbeddedPostgres, connect, prepare_database
+from app.database import connect, prepare_database
 from app.demo import BASELINE, TRUE_LIFT, VISITORS, ensure_demo
 from app.experiments import create_experiment, execute
 from app.projects import create_project
 from app.simulate import Simulation, simulate
 from bench.project_log import experiment_id, start_experiments, write_log
 from bench.projecting import show_experiments
-from bench.server import started_server
+from bench.server import database, started_server
 from domain.experiment import Experiment, Goal, NewExperiment, NewVariant, StartExperiment
 from projections.event_log import read_head
 from projections.generations import catch_up_live
@@ -227,17 +226,11 @@ def main() -> None:
     parser.add_argument("--log", type=int, default=0, help="events of a large log; 0: none")
     parser.add_argument("--url", help="a database of its own; default: an embedded one in a temporary folder")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="prooflog-bench-") as directory:
-        embedded = None if chosen.url else EmbeddedPostgres(Path(directory))
-        url: str = chosen.url or embedded.url  # type: ignore[union-attr]
-        try:
-            asyncio.run(prepare_database(url))
-            with started_server(url) as server:
-                pages = asyncio.run(fill(url, server.url, Path(directory), chosen.log))
-                measure(server.url, pages)
-        finally:
-            if embedded is not None:
-                embedded.close()
+    with database(chosen.url) as (url, directory):
+        asyncio.run(prepare_database(url))
+        with started_server(url) as server:
+            pages = asyncio.run(fill(url, server.url, directory, chosen.log))
+            measure(server.url, pages)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 from litestar import Litestar, Response, post
+
+from app.database import EmbeddedPostgres
 
 START_SECONDS_MAX = 30
 
@@ -33,6 +37,18 @@ class Server:
         """Processor time used so far."""
         times = self._process.cpu_times()
         return float(times.user + times.system)
+
+
+@contextmanager
+def database(url: str | None) -> Iterator[tuple[str, Path]]:
+    """The address of the database named, or of an embedded one in a temporary folder; and the folder."""
+    with tempfile.TemporaryDirectory(prefix="prooflog-bench-") as directory:
+        embedded = None if url else EmbeddedPostgres(Path(directory))
+        try:
+            yield url or embedded.url, Path(directory)  # type: ignore[union-attr]
+        finally:
+            if embedded is not None:
+                embedded.close()
 
 
 @contextmanager
