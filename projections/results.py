@@ -52,7 +52,7 @@ class Counted(NamedTuple):
     by_day: ByDay | None = None
 
 
-class Live(NamedTuple):
+class CountedNow(NamedTuple):
     """What is counted of some experiments at the live checkpoint, and how far that is.
 
     `received_at` is when the event there was received, `head` where the log ends; both of the same moment.
@@ -79,7 +79,7 @@ async def read_live_of(
     project_id: UUID,
     experiment_ids: list[UUID],
     choose: ChooseGoal | None = None,
-) -> Live:
+) -> CountedNow:
     """The same of several experiments, of one moment and in one round trip; without those not known there."""
     return await read_from_live(connection, lambda: _read(connection, project_id, experiment_ids, choose))
 
@@ -142,7 +142,7 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 async def _read(
     connection: AsyncConnection[Any], project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
-) -> Live:
+) -> CountedNow:
     """In one round trip, but for tallies by day, if a pipeline is open."""
     # Under NIL stands what is unattributed of the whole project.
     parameters = {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
@@ -166,7 +166,7 @@ async def _read(
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
             by_day=await _read_by_day(connection, project_id, experiment_id, goal) if goal else None,
         )
-    return Live(found, position, received_at, head)
+    return CountedNow(found, position, received_at, head)
 
 
 async def _read_by_day(

@@ -95,6 +95,20 @@ async def test_a_database_that_is_gone_is_no_defect_of_ours(
     await project.accepted(sent)
 
 
+async def test_connections_that_the_database_ended_cost_nobody_their_answer(
+    project: HttpProject, database_url: str, postgres: str
+) -> None:
+    """As after a restart of it: the pool notices before it lends one."""
+    assert (await project.client.get("/readyz")).status_code == 200
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s"
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute(ended, [name])
+    for _ in range(3):
+        answer = await project.call("GET", "/experiments")
+        assert answer.status_code == 200, answer.text
+
+
 async def test_a_defect_tells_nothing_of_itself(
     project: HttpProject, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
 ) -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app import worker as worker_of
 from app.database import connect, prepare_database
 from app.worker import ProjectionWorker
 from domain.events import ExperimentDetailsChanged
 from domain.experiment import Goal
-from projections import generations
+from projections import generations, steps
 from projections.catch_up import LogGapError, catch_up, create_staging
 from projections.conversions import in_order
 from projections.event_log import append
@@ -97,6 +98,26 @@ async def test_tables_of_another_version_are_derived_anew_at_start(database_url,
 
     assert await live_schema(connection) != old
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
+async def test_a_worker_does_not_wait_for_more_events_where_many_wait(
+    connection, database_url, monkeypatch
+) -> None:
+    """Each step ends at a snapshot; the pause in which events gather comes after the last one."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    monkeypatch.setattr(worker_of, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(worker_of, "GATHER_SECONDS_MAX", 60.0)
+    project_id = await new_project(connection)
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started())
+    await create_staging(connection)
+    await _catch_up(connection, project_id)
+    await write(connection, project_id, *[Seen(f"v{i}", i, "conversion", "purchase") for i in range(48)])
+    working = asyncio.create_task(ProjectionWorker(database_url, sweep_seconds=0.01).run())
+    async with asyncio.timeout(20):
+        while (await status(connection))[0].position < 50:
+            await asyncio.sleep(0.02)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_results_never_go_backwards_while_a_rebuild_flips_under_load(database_url, project_id) -> None:
