@@ -21,8 +21,6 @@ from app.progress import progress
 from app.replays import Replays
 from app.results_shape import GoalResult, Results
 from app.settings import Settings
-from app.simulate import Sent, Simulation, SimulationError
-from app.simulate import simulate as send_visitors
 from projections import generations
 from projections.catch_up import Progress
 from projections.comparison import Difference
@@ -165,12 +163,14 @@ def simulate(
     quiet: bool,
 ) -> None:
     """Send simulated visitors with a known true lift to a running server, over HTTP."""
+    from app import simulate as simulation_of  # noqa: PLC0415  (its HTTP client is slow to import)
+
     if project_id is None:
         demo = read_demo(settings.data_dir)
         if demo is None:
             raise click.UsageError("there is no demo here: name a project with --project")
         project_id, secret_key = str(demo.project_id), secret_key or demo.secret_key
-    simulation = Simulation(
+    simulation = simulation_of.Simulation(
         url=url or f"http://{settings.host}:{settings.port}",
         project_id=project_id,
         secret_key=secret_key,
@@ -184,11 +184,12 @@ def simulate(
     shown = _silence() if quiet else progress("simulating visitors", visitors)
     try:
         with shown as advance:
-            sent = asyncio.run(send_visitors(simulation, advance))
-    except SimulationError as error:
+            sent = asyncio.run(simulation_of.simulate(simulation, advance))
+    except simulation_of.SimulationError as error:
         raise click.ClickException(str(error)) from None
     if not quiet:
-        _print_sent(sent, simulation)
+        click.echo(f"sent {visitors} visitors (seed {seed}, true lift {lift:+.1%})")
+        _print_sent(sent.visitors, sent.converters)
 
 
 @click.command()
@@ -342,11 +343,9 @@ def _print_goal(found: Results, goal: GoalResult) -> None:
         click.echo(f"  {names[against.variant_id]}: {told}{against.verdict.replace('_', ' ')}. {against.reason}")
 
 
-def _print_sent(sent: Sent, simulation: Simulation) -> None:
-    click.echo(f"sent {simulation.visitors} visitors (seed {simulation.seed}, true lift {simulation.lift:+.1%})")
-    for name, visitors in sorted(sent.visitors.items()):
-        rate = sent.converters[name] / visitors
-        click.echo(f"  {name:30} {sent.converters[name]:>7} of {visitors:>7}  {rate:.2%}")
+def _print_sent(visitors: dict[str, int], converters: dict[str, int]) -> None:
+    for name, sent in sorted(visitors.items()):
+        click.echo(f"  {name:30} {converters[name]:>7} of {sent:>7}  {converters[name] / sent:.2%}")
 
 
 @contextlib.contextmanager
