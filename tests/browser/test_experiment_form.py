@@ -106,6 +106,26 @@ def test_a_page_that_may_not_be_framed_is_shown_in_a_window(site, context, form)
     says(form, "Type the whole address of the page")
 
 
+def test_an_answer_that_comes_after_a_later_one_is_not_shown(site, form) -> None:
+    """The first question is held back until the second, which mends the selector, has its answer."""
+    form.locator("#variants-1-changes-0-value").fill("Seen")
+    form.locator("#variants-1-changes-0-selector").fill("h1")
+    form.get_by_label("Page to look at").fill(f"{site.url}/shop")
+    form.get_by_role("button", name="Show it here").click()
+    finds(form, "Finds 1 element.")
+    held = []
+    form.route("**/experiments/preview", lambda route: held.append(route) if not held else route.continue_())
+    with form.expect_request("**/experiments/preview"):
+        form.locator("#variants-1-changes-0-selector").fill("h1[")
+    with form.expect_response("**/experiments/preview"):
+        form.locator("#variants-1-changes-0-selector").fill("#promise")
+    expect(form.frame_locator("iframe").locator("#promise")).to_have_text("Seen")
+    with form.expect_response("**/experiments/preview"):
+        held[0].continue_()
+    site.settle(form)
+    finds(form, "Finds 1 element.")
+
+
 def test_what_is_wrong_takes_the_focus_and_leads_to_its_field(form) -> None:
     """The summary is where one goes on after saving; a link of it is at the field. It fits a phone."""
     form.set_viewport_size({"width": 390, "height": 844})

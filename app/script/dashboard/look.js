@@ -24,6 +24,7 @@ export const lookAtPages = (document) => {
   let shown = null;
   // What the server made of the form: its variants with their changes, and what is wrong, by path.
   let held = { variants: [], errors: [] };
+  let questions = 0;
   let number = 0;
   let sent = [];
   let isChosen = false;
@@ -43,7 +44,7 @@ export const lookAtPages = (document) => {
       const path = place.dataset.found;
       const own = held.errors.filter((error) => error.path.startsWith(path + ".") && !isSaid(error.path));
       const words = own.map(({ path: where, reason }) => `${where.slice(path.length + 1)} ${reason}`).join("; ");
-      tell(path, words && words[0].toUpperCase() + words.slice(1) + ".", true);
+      tell(path, words && words[0].toUpperCase() + words.slice(1) + ".", own.length > 0);
     }
   };
 
@@ -67,11 +68,17 @@ export const lookAtPages = (document) => {
   const ask = async () => {
     const asked = form();
     const body = new URLSearchParams(new FormData(asked));
+    questions += 1;
+    const question = questions;
     try {
       const answer = await fetch(asked.dataset.look, { method: "POST", body });
       if (!answer.ok) throw new Error(answer.status);
-      held = await answer.json();
+      const told = await answer.json();
+      // An answer that a later question has overtaken is of a form that is no more.
+      if (question !== questions) return;
+      held = told;
     } catch (error) {
+      if (question !== questions) return;
       return says("The server did not take the form: load this page again, and log in if you are asked to.");
     }
     offerVariants();
