@@ -16,7 +16,7 @@ from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at, settle
 from projections.queries import queries
-from projections.results import ChooseGoal, Counted, live_position, read_live_of
+from projections.results import Counted, Detail, live_position, read_live_of
 from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.
@@ -76,18 +76,18 @@ async def find_counted(
     *,
     as_of: str | None = None,
     asked: Asked,
-    choose: ChooseGoal | None = None,
+    detail: Detail | None = None,
     hint: Callable[[set[UUID]], None] = lambda _projects: None,
 ) -> Found:
     """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing.
 
-    `open_connection` lends one for short reads; `replays` have a session of their own. `choose` picks a goal whose
-    tallies are wanted by day. `hint` wakes a projection worker of this process, if there is one.
+    `open_connection` lends one for short reads; `replays` have a session of their own. `hint` wakes a projection
+    worker of this process, if there is one. QueryCanceled where the segments of `detail` take too long.
     """
     lag = Lag(0, 0.0)
     if as_of is None:
         async with open_connection() as connection:
-            found, lag = await _now(connection, project_id, [experiment_id], choose, hint)
+            found, lag = await _now(connection, project_id, [experiment_id], detail, hint)
             past = found.get(experiment_id)
             if past is None:
                 await _refuse_not_counted(connection, project_id, experiment_id)
@@ -95,12 +95,12 @@ async def find_counted(
         moment = await _settled(as_of)
         async with open_connection() as connection:
             position = await _position(connection, project_id, moment)
-        asked_moment = Moment(project_id, experiment_id, position, choose)
+        asked_moment = Moment(project_id, experiment_id, position, detail)
         past = replays.known.get(asked_moment)
         if past is None:
             async with open_connection() as connection:
                 if await live_position(connection, project_id) == position:
-                    live = await read_live_of(connection, project_id, [experiment_id], choose)
+                    live = await read_live_of(connection, project_id, [experiment_id], detail)
                     counted = live.counted.get(experiment_id)
                     past = None if counted is None else Past(counted, live.received_at)
             if past is None or past.counted.position != position:
@@ -158,15 +158,18 @@ async def _now(
     connection: Connection,
     project_id: UUID,
     experiment_ids: list[UUID],
-    choose: ChooseGoal | None,
+    detail: Detail | None,
     hint: Callable[[set[UUID]], None],
 ) -> tuple[dict[UUID, Past], Lag]:
     """What is counted now, and how much is not, once projections have had their moment to catch up."""
-    live = await read_live_of(connection, project_id, experiment_ids, choose)
-    if live.position < live.head:
+    takes_long = detail is not None and detail.by is not None
+    live = await read_live_of(connection, project_id, experiment_ids, None if takes_long else detail)
+    is_behind = live.position < live.head
+    if is_behind:
         hint({project_id})
         await _await_projections(connection, project_id, live.head)
-        live = await read_live_of(connection, project_id, experiment_ids, choose)
+    if is_behind or takes_long:
+        live = await read_live_of(connection, project_id, experiment_ids, detail)
     lag = await _lag(connection, project_id, live.position, live.head)
     return {id_: Past(counted, live.received_at) for id_, counted in live.counted.items()}, lag
 

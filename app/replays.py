@@ -16,7 +16,7 @@ import psycopg
 from app.kept import Kept
 from app.log_writer import Overloaded
 from projections.event_log import positions_at, received_at
-from projections.results import ChooseGoal, Counted, read_pasts
+from projections.results import Counted, Detail, read_pasts
 
 REPLAYS_WAITING_MAX = 8
 SESSION_IDLE_SECONDS = 60.0
@@ -42,18 +42,20 @@ class Past(NamedTuple):
     def size_bytes(self) -> int:
         """About what it takes to keep it."""
         by_day, plan = self.counted.by_day, msgspec.json.encode(self.counted.plan)
+        segments = self.counted.segments
         rows = len(self.counted.visitors) + len(self.counted.outcomes)
         rows += len(by_day.visitors) + len(by_day.outcomes) if by_day else 0
+        rows += len(segments.visitors) + len(segments.outcomes) if segments else 0
         return len(plan) + _ROW_BYTES * (10 + rows)
 
 
 class Moment(NamedTuple):
-    """A past state of an experiment, with the tallies by day of the goal that is chosen."""
+    """A past state of an experiment, in detail or not."""
 
     project_id: UUID
     experiment_id: UUID
     position: int
-    choose: ChooseGoal | None
+    detail: Detail | None
 
 
 class Ahead(NamedTuple):
@@ -62,7 +64,7 @@ class Ahead(NamedTuple):
     project_id: UUID
     experiment_id: UUID
     times: tuple[datetime, ...]
-    choose: ChooseGoal | None
+    detail: Detail | None
     each_bytes: int
 
     @property
@@ -139,9 +141,9 @@ class Replays:
             self._waiting -= 1
 
     async def _read(self, moment: Moment, found: asyncio.Future[Past | None]) -> None:
-        project_id, experiment_id, position, choose = moment
+        project_id, experiment_id, position, detail = moment
         async with self._kept_session() as session:
-            pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, choose)
+            pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
             async for counted in pasts:
                 _tell(found, await self._keep(session, moment, counted))
 
@@ -161,17 +163,17 @@ class Replays:
 
     async def _derive_ahead(self, session: Connection, ahead: Ahead) -> bool:
         """Whether all is done: somebody who waits, for these or others, comes first."""
-        project_id, experiment_id, times, choose, each_bytes = ahead
+        project_id, experiment_id, times, detail, each_bytes = ahead
         positions = await positions_at(session, project_id, times)
         every = 1 + len(positions) * each_bytes // AHEAD_BYTES_MAX
         moments = [
-            Moment(project_id, experiment_id, position, choose)
+            Moment(project_id, experiment_id, position, detail)
             for position in positions[::every]
             if position > positions[-1] - AHEAD_EVENTS_MAX
         ]
         missing = [moment for moment in moments if self.known.get(moment) is None]
         pasts = read_pasts(
-            session, project_id, experiment_id, [each.position for each in missing], self._archive, choose
+            session, project_id, experiment_id, [each.position for each in missing], self._archive, detail
         )
         clock = asyncio.get_running_loop().time
         began = clock()

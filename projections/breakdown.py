@@ -1,12 +1,12 @@
-"""One experiment's visitors and outcomes by a dimension of their first exposure, as the live tables have them."""
+"""One experiment's visitors and outcomes by a dimension of their first exposure, now or at a past moment."""
 
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.sql import SQL, Composed
 
-from projections.generations import read_from_live
 from projections.queries import queries
 
 Dimension = Literal["device", "browser", "os", "country", "referrer", "utm_source", "utm_medium", "utm_campaign"]
@@ -41,27 +41,27 @@ class Segments(NamedTuple):
 
 
 async def read_segments(
-    connection: AsyncConnection, project_id: UUID, experiment_id: UUID, dimension: Dimension, goal: str
+    connection: AsyncConnection[Any], when: Literal["now", "then"], parameters: dict[str, Any]
 ) -> Segments:
     """Visitors, and their outcomes for a goal, by the values of a dimension.
 
-    Conversions by ids that were never exposed belong to no segment. QueryCanceled where it takes too long: it
-    is the one read that grows with visitors.
+    `now` reads the tables that unqualified names mean; `then` is for a replay, which gives `snapshot` and
+    `position` with the other parameters: `project_id`, `experiment_id`, `dimension` and `goal`. Conversions by ids
+    that were never exposed belong to no segment. QueryCanceled where it takes too long: it is the one read that
+    grows with visitors.
     """
-    parameters = {
-        "project_id": project_id,
-        "experiment_id": experiment_id,
-        "dimension": dimension,
-        "goal": goal,
-    }
+    await connection.execute(queries("breakdown")["limit"])
+    visitors = await connection.execute(_statement("visitors", when), parameters)
+    outcomes = await connection.execute(_statement("outcomes", when), parameters)
+    return Segments(
+        [SegmentVisitors(*row) for row in await visitors.fetchall()],
+        [SegmentOutcomes(*row) for row in await outcomes.fetchall()],
+    )
 
-    async def read() -> Segments:
-        await connection.execute(queries("breakdown")["limit"])
-        visitors = await connection.execute(queries("breakdown")["visitors"], parameters)
-        outcomes = await connection.execute(queries("breakdown")["outcomes"], parameters)
-        return Segments(
-            [SegmentVisitors(*row) for row in await visitors.fetchall()],
-            [SegmentOutcomes(*row) for row in await outcomes.fetchall()],
-        )
 
-    return await read_from_live(connection, read)
+def _statement(name: str, when: str) -> Composed:
+    sql = queries("breakdown")
+    exposed, achieved, described = (SQL(sql[f"{part}_{when}"]) for part in ("exposed", "achieved", "described"))
+    return SQL("with exposed as ({}), achieved as ({}), described as ({}), valued as ({}) {}").format(
+        exposed, achieved, described, SQL(sql["values"]), SQL(sql[name])
+    )

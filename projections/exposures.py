@@ -12,8 +12,8 @@ from projections.steps import Step, run_step
 TABLES = ("visitor_exposure", "variant_exposure", "segment", "variant_tally", "impression_tally")
 PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
 STAGING = ("staging", "staging_visitors", "staging_impressions")
-# What changes tables that no result is read from.
-_EXPLAINING = ("put_variants", "put_segments", "forget_variants")
+# What changes a table that no result is read from.
+_EXPLAINING = ("put_variants", "forget_variants")
 
 
 class Visitors(NamedTuple):

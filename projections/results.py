@@ -1,7 +1,7 @@
 """What a results page needs of one experiment, read at one position: the plan and its tallies."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from domain.experiment import Experiment, Goal
+from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import checkpoint
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
 from projections.experiments import PlacedFact, decode_plan, read_facts
@@ -30,6 +31,14 @@ _ASKED = (
 )
 # Picks a goal of a plan; None for none. Those that are equal pick alike.
 ChooseGoal = Callable[[Experiment], Goal | None]
+_ReadSegments = Callable[[UUID, Goal, Dimension], Awaitable[Segments]]
+
+
+class Detail(NamedTuple):
+    """What is wanted beside totals: tallies by day of one goal, and its segments by the values of a dimension."""
+
+    choose: ChooseGoal
+    by: Dimension | None = None
 
 
 class ByDay(NamedTuple):
@@ -50,6 +59,7 @@ class Counted(NamedTuple):
     outcomes: list[Outcomes]
     unattributed: list[tuple[str, int]]
     by_day: ByDay | None = None
+    segments: Segments | None = None
 
 
 class CountedNow(NamedTuple):
@@ -65,23 +75,30 @@ class CountedNow(NamedTuple):
 
 
 async def read_live(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, choose: ChooseGoal | None = None
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, detail: Detail | None = None
 ) -> Counted | None:
-    """The experiment at the live checkpoint, all of one moment; None when it is not known there.
-
-    `choose` picks the goal whose tallies are wanted by day too.
-    """
-    return (await read_live_of(connection, project_id, [experiment_id], choose)).counted.get(experiment_id)
+    """The experiment at the live checkpoint, all of one moment; None when it is not known there."""
+    return (await read_live_of(connection, project_id, [experiment_id], detail)).counted.get(experiment_id)
 
 
 async def read_live_of(
     connection: AsyncConnection[Any],
     project_id: UUID,
     experiment_ids: list[UUID],
-    choose: ChooseGoal | None = None,
+    detail: Detail | None = None,
 ) -> CountedNow:
-    """The same of several experiments, of one moment and in one round trip; without those not known there."""
-    return await read_from_live(connection, lambda: _read(connection, project_id, experiment_ids, choose))
+    """The same of several experiments, of one moment; without those not known there.
+
+    In one round trip, but for detail. QueryCanceled where segments take too long.
+    """
+
+    async def segments(experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
+        named = {"project_id": project_id, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
+        return await read_segments(connection, "now", named)
+
+    return await read_from_live(
+        connection, lambda: _read(connection, project_id, experiment_ids, detail, segments)
+    )
 
 
 async def read_past(
@@ -90,10 +107,10 @@ async def read_past(
     experiment_id: UUID,
     position: int,
     archive: Path | None = None,
-    choose: ChooseGoal | None = None,
+    detail: Detail | None = None,
 ) -> Counted | None:
     """The experiment as it was known at a position; None when it was not known there."""
-    found = read_pasts(connection, project_id, experiment_id, [position], archive, choose)
+    found = read_pasts(connection, project_id, experiment_id, [position], archive, detail)
     [counted] = [each async for each in found]
     return counted
 
@@ -104,7 +121,7 @@ async def read_pasts(
     experiment_id: UUID,
     positions: Sequence[int],
     archive: Path | None = None,
-    choose: ChooseGoal | None = None,
+    detail: Detail | None = None,
 ) -> AsyncGenerator[Counted | None, None]:
     """The same at several positions, each at least the one before, at the cost of the events between them.
 
@@ -115,11 +132,11 @@ async def read_pasts(
     while at < len(positions):
         snapshot = snapshot_before(positions[at])
         try:
-            async with replaying(connection, project_id, experiment_id, positions[at], archive) as go_to:
+            async with replaying(connection, project_id, experiment_id, positions[at], archive) as replay:
                 while at < len(positions) and snapshot_before(positions[at]) == snapshot:
-                    await go_to(positions[at])
+                    await replay.go_to(positions[at])
                     async with connection.pipeline():
-                        read = await _read(connection, project_id, [experiment_id], choose)
+                        read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
                     at += 1
                     yield read.counted.get(experiment_id)
         except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
@@ -141,9 +158,13 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 
 async def _read(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_ids: list[UUID], choose: ChooseGoal | None
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_ids: list[UUID],
+    detail: Detail | None,
+    read_segments_of: _ReadSegments,
 ) -> CountedNow:
-    """In one round trip, but for tallies by day, if a pipeline is open."""
+    """In one round trip, but for detail, if a pipeline is open."""
     # Under NIL stands what is unattributed of the whole project.
     parameters = {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
     cursors = [await connection.execute(queries(file)[name], parameters) for file, name in _ASKED]
@@ -153,7 +174,8 @@ async def _read(
     found = {}
     for experiment_id, state in plans:
         plan = decode_plan(state)
-        goal = choose(plan) if choose else None
+        goal = detail.choose(plan) if detail else None
+        by = detail.by if detail else None
         reasons: Counter[str] = Counter()
         for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
             reasons[reason] += events
@@ -165,6 +187,7 @@ async def _read(
             outcomes=[Outcomes(*row) for row in outcomes.get(experiment_id, [])],
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
             by_day=await _read_by_day(connection, project_id, experiment_id, goal) if goal else None,
+            segments=await read_segments_of(experiment_id, goal, by) if goal and by else None,
         )
     return CountedNow(found, position, received_at, head)
 

@@ -5,7 +5,7 @@ live tables know since which snapshot they stand, and tables with `_past` keep w
 any position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
+from domain.experiment import Goal
 from projections import steps
+from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import (
     TEMPORARY,
     catch_up,
@@ -28,9 +30,61 @@ from projections.generations import live_schema
 from projections.queries import queries
 from projections.steps import Step, run_queries, step_parameters
 
-GoTo = Callable[[int], Awaitable[None]]
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
+
+
+class Replay:
+    """One experiment on its way through the log, in temporary tables, from a snapshot on."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        live: str,
+        snapshot: int,
+        project_id: UUID,
+        experiment_id: UUID,
+        archive: Path | None,
+    ) -> None:
+        """Begin with the tallies of a snapshot, which the temporary tables hold already."""
+        self._connection, self._live, self._archive = connection, live, archive
+        self._has_snapshot, self._is_first = snapshot > 0, True
+        self._project_id, self._experiment_id = project_id, experiment_id
+        self._parameters = _parameters(project_id, experiment_id, snapshot)
+
+    async def go_to(self, wanted: int) -> None:
+        """Take the experiment on to a position, never back."""
+        while True:
+            if not self._is_first:  # no commit empties the staging tables in between
+                await self._connection.execute(queries("snapshots")["empty_staged"], prepare=False)
+            self._is_first = False
+            progress = await catch_up(
+                self._connection,
+                self._project_id,
+                TEMPORARY,
+                limit=wanted,
+                archive=self._archive,
+                only=self._experiment_id,
+                seed=self._seed if self._has_snapshot else None,
+            )
+            if progress.position >= progress.head:
+                return
+
+    async def read_segments(self, experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
+        """The experiment's segments where the replay has come to; QueryCanceled where that takes too long."""
+        asked = {**self._parameters, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
+        await _show(self._connection, self._live)
+        found = await read_segments(self._connection, "then", asked)
+        await use_schema(self._connection, TEMPORARY)
+        return found
+
+    async def _seed(self, step: Step) -> None:
+        """Bring what the snapshot knows of the visitors whose events the step has."""
+        await _show(self._connection, self._live)
+        names = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
+        parameters = {**step_parameters(step), **self._parameters}
+        await run_queries(self._connection, "snapshots", names, parameters)
+        await use_schema(self._connection, TEMPORARY)
 
 
 @asynccontextmanager
@@ -40,8 +94,8 @@ async def replaying(
     experiment_id: UUID,
     position: int,
     archive: Path | None = None,
-) -> AsyncIterator[GoTo]:
-    """Begin at the snapshot before a position; gives what takes one experiment on to a position, never back.
+) -> AsyncIterator[Replay]:
+    """Begin at the snapshot before a position.
 
     In temporary tables, which unqualified names mean until this ends: it is a transaction, and its end empties
     them. Nothing is counted there for other experiments. UndefinedTable when a rebuild drops the generation that
@@ -52,35 +106,7 @@ async def replaying(
         await _make_tables(connection, live)
     async with connection.transaction():
         snapshot = await _copy(connection, live, project_id, experiment_id, position)
-        is_first = True
-
-        async def seed(step: Step) -> None:
-            """Bring what the snapshot knows of the visitors whose events the step has."""
-            await _show(connection, live)
-            names = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
-            parameters = {**step_parameters(step), **_parameters(project_id, experiment_id, snapshot)}
-            await run_queries(connection, "snapshots", names, parameters)
-            await use_schema(connection, TEMPORARY)
-
-        async def go_to(wanted: int) -> None:
-            nonlocal is_first
-            while True:
-                if not is_first:  # no commit empties the staging tables in between
-                    await connection.execute(queries("snapshots")["empty_staged"], prepare=False)
-                is_first = False
-                progress = await catch_up(
-                    connection,
-                    project_id,
-                    TEMPORARY,
-                    limit=wanted,
-                    archive=archive,
-                    only=experiment_id,
-                    seed=seed if snapshot else None,
-                )
-                if progress.position >= progress.head:
-                    return
-
-        yield go_to
+        yield Replay(connection, live, snapshot, project_id, experiment_id, archive)
 
 
 async def _has_tables(connection: AsyncConnection[Any]) -> bool:

@@ -17,7 +17,7 @@ from app.results_shape import Results
 from app.secret_keys import authenticate
 from app.services import Services
 from domain import refusals
-from projections.results import ChooseGoal
+from projections.results import Detail
 
 PLANNED = "The horizon of group_sequential: visitors of all variants together, stated before the start."
 MARGIN = "The share of the control's mean that a guardrail may lose; 0.05 unless said."
@@ -84,7 +84,7 @@ async def find_counted(
     *,
     as_of: str | None = None,
     asked: Asked,
-    choose: ChooseGoal | None = None,
+    detail: Detail | None = None,
 ) -> Found:
     """What results are made of, now or as of a moment; Problem 400 or a Refusal says why there is nothing."""
     return await finding.find_counted(
@@ -94,7 +94,7 @@ async def find_counted(
         experiment_id,
         as_of=as_of,
         asked=asked,
-        choose=choose,
+        detail=detail,
         hint=services.worker.hint,
     )
 

@@ -1,7 +1,10 @@
 """Results by segment: who is in which, what is adjusted, and what a late exposure moves."""
 
+import html
+import re
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -10,6 +13,7 @@ import pytest
 from app.result_breakdown import VALUES_MAX, Breakdown, breakdown_of
 from app.settings import Settings
 from projections.breakdown import SegmentOutcomes, Segments, SegmentVisitors
+from projections.queries import queries
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_client, open_project
 from tests.app.test_dashboard import address, visitor, words
 from tests.app.test_results_of import BUYS, IDS, counted, found
@@ -78,11 +82,29 @@ async def test_the_page_breaks_a_goal_down(visitor: httpx.AsyncClient, project: 
     assert await _segments(visitor, experiment, "country") == ["not known 2 / 3"]
     page = await visitor.get(address(experiment), params={"by": "device"})
     assert "Many segments are many chances to be wrong" in words(page)
-    position = (await project.results(experiment))["asOf"]["position"]
-    past = await visitor.get(address(experiment), params={"by": "device", "asOf": position})
-    assert "Segments are there for now only" in words(past)
     plain = words(await visitor.get(address(experiment), params={"by": "colour"}))
     assert "Choose what to break “conversion” down by." in plain
+
+
+async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient, project: HttpProject) -> None:
+    """Before a late exposure moved a visitor; every link and form of the page keeps moment and dimension."""
+    experiment = await project.running()
+    await _visit(project, experiment, IPHONE, ["a", "b"])
+    await project.track(conversion("a"))
+    then = (await project.results(experiment))["asOf"]["position"]
+    now = await visitor.get(address(experiment), params={"by": "device"})
+    exactly = re.search(r'id="exactly" href="([^"]+)"', now.text)
+    shown = impression(experiment, 1, "b", timestamp=event()["timestamp"] - 3_600_000, pathname="/earlier")
+    await project.track(shown, headers={"User-Agent": WINDOWS})
+    await _visit(project, experiment, WINDOWS, ["c"])
+    await project.results(experiment)
+    assert await _segments(visitor, experiment, "device") == ["desktop 0 / 2", "phone 1 / 1"]
+    assert await _segments(visitor, experiment, "device", asOf=then) == ["phone 1 / 2"]
+    assert exactly is not None
+    past = await visitor.get(html.unescape(exactly[1]))
+    assert (_rows(past), 'aria-current="true">device' in past.text) == (["phone 1 / 2"], True)
+    assert past.text.count('<input type="hidden" name="by" value="device">') == 2
+    assert f"?asOf={then}&amp;by=browser" in past.text
 
 
 async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(
@@ -90,14 +112,17 @@ async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(
 ) -> None:
     """The one read that grows with visitors holds up nobody for long."""
     experiment = await project.running()
-    slow = {
-        "limit": "set local statement_timeout = '20ms'",
-        "visitors": "select pg_sleep(10)",
-        "outcomes": "select 1",
-    }
-    monkeypatch.setattr("projections.breakdown.queries", lambda _: slow)
-    page = await visitor.get(address(experiment), params={"by": "device"})
-    assert (page.status_code, "so many visitors cannot be broken down" in words(page)) == (503, True)
+    position = (await project.results(experiment))["asOf"]["position"]
+    await project.track(impression(experiment, 0, "a"))
+    await project.results(experiment)
+    slow = {"limit": "set local statement_timeout = '20ms'", "visitors": "select pg_sleep(10)"}
+    with monkeypatch.context() as patched:
+        patched.setattr("projections.breakdown.queries", lambda file: queries(file) | slow)
+        for when in ({}, {"asOf": position}):
+            page = await visitor.get(address(experiment), params={"by": "device", **when})
+            assert (page.status_code, "so many visitors cannot be broken down" in words(page)) == (503, True)
+    page = await visitor.get(address(experiment), params={"by": "device", "asOf": position})
+    assert page.status_code == 200
 
 
 async def _visit(
@@ -108,9 +133,12 @@ async def _visit(
     assert answer.json()["accepted"] == len(seen)
 
 
-async def _segments(visitor: httpx.AsyncClient, experiment: Json, by: str) -> list[str]:
+async def _segments(visitor: httpx.AsyncClient, experiment: Json, by: str, **when: Any) -> list[str]:
+    return _rows(await visitor.get(address(experiment), params={"by": by, **when}))
+
+
+def _rows(page: httpx.Response) -> list[str]:
     """Each value with the converters and visitors of the variant."""
-    page = await visitor.get(address(experiment), params={"by": by})
     table = page.text.partition('class="cards segments"')[2].partition("</table>")[0]
     bodies = [words(httpx.Response(200, text=body)) for body in table.split("<tbody>")[1:]]
     return [

@@ -28,6 +28,7 @@ class Seen(NamedTuple):
     experiment: uuid.UUID | None = None
     variant: uuid.UUID | None = None
     data: str | None = None
+    referrer: str | None = None
 
     @property
     def occurred_at(self) -> datetime:
@@ -47,6 +48,7 @@ class Seen(NamedTuple):
             variant_id=self.variant,
             visitor_id=self.visitor,
             event_data=self.data.encode() if self.data is not None else None,
+            referrer=self.referrer,
         )
         return NewEvent(event_id, row)
 

@@ -13,24 +13,28 @@ from app.database import connect
 from app.results import Asked, digest_of
 from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
-from projections import conversions, exposures, results, snapshots, steps
-from projections.catch_up import TEMPORARY, catch_up, create_staging, replay
+from projections import conversions as conversion_steps
+from projections import exposures, results, snapshots, steps
+from projections.breakdown import Dimension, Segments, read_segments
+from projections.catch_up import TEMPORARY, catch_up, create_staging, create_tables, replay, use_schema
 from projections.comparison import compare
 from projections.generations import catch_up_live, live_schema, rebuild, verify
 from projections.queries import queries
-from projections.results import Counted, read_live, read_past, read_pasts
+from projections.results import Counted, Detail, read_live, read_past, read_pasts
 from projections.snapshots import replaying
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
-from tests.projections.test_tallies import PLANS, logs
+from tests.projections.test_tallies import PLANS, conversions, impressions, logs
 
 SNAPSHOT_EVENTS = 6
 EXPERIMENT = plan()
+BY_REFERRER = Detail(lambda plan: plan.goals[0], "referrer")
 
 
 @st.composite
 def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
-    """A log in which an experiment may begin anew with other goals, or again with the same."""
-    log = draw(logs())
+    """A log in which an experiment may begin anew with other goals, or again with the same; snapshots long."""
+    visits = st.lists(st.one_of(impressions(), conversions()), min_size=12, max_size=30)
+    log = [*draw(logs()), *draw(visits)]
     for _ in range(draw(st.integers(0, 2))):
         kind = draw(st.sampled_from(["conversion", "pageview"]))
         changed = ExperimentDetailsChanged(
@@ -45,7 +49,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 
 
 @settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "12")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
@@ -54,7 +58,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, asked) -> None:
     """At any position, for every experiment, however the steps were cut and whatever the session showed before."""
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
-    caught_up = asked.draw(st.integers(0, len(log)))
+    caught_up = asked.draw(st.one_of(st.just(len(log)), st.integers(0, len(log))))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
         patched.setattr(steps, "YOUNG_SNAPSHOTS", 2)
@@ -74,26 +78,39 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
     async with await connect(url) as replaying:
         await replay(replaying, project_id, at)
         assert await compare(replaying, project_id, schema, TEMPORARY) == []
-    expected: dict[uuid.UUID, dict[int, str | None]] = {tested.experiment_id: {} for tested in PLANS}
+    expected: dict[uuid.UUID, dict[int, Any]] = {tested.experiment_id: {} for tested in PLANS}
     for position in positions:
         async with await connect(url) as replaying:
             await replay(replaying, project_id, position)
-            for experiment_id, digests in expected.items():
-                digests[position] = _digest(await _read_temporary(replaying, project_id, experiment_id))
+            for experiment_id, shown in expected.items():
+                shown[position] = _shown(await _read_temporary(replaying, project_id, experiment_id))
     async with await connect(url) as past:
         for position in positions:
-            for experiment_id, digests in expected.items():
-                found = await read_past(past, project_id, experiment_id, position)
-                assert _digest(found) == digests[position], (found, position)
-        for experiment_id, digests in expected.items():
-            on_the_way = read_pasts(past, project_id, experiment_id, sorted(positions))
-            assert [_digest(found) async for found in on_the_way] == [digests[at] for at in sorted(positions)]
+            for experiment_id, shown in expected.items():
+                found = await read_past(past, project_id, experiment_id, position, detail=BY_REFERRER)
+                assert _shown(found) == shown[position], (found, position)
+        for experiment_id, shown in expected.items():
+            on_the_way = read_pasts(past, project_id, experiment_id, sorted(positions), detail=BY_REFERRER)
+            assert [_shown(found) async for found in on_the_way] == [shown[at] for at in sorted(positions)]
 
 
 async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Counted | None:
     """What the connection's own tables say, which hide the live ones."""
-    found = await results._read(connection, project_id, [experiment_id], None)  # noqa: SLF001
+
+    async def segments(_: uuid.UUID, goal: Goal, by: Dimension) -> Segments:
+        named = {"project_id": project_id, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
+        return await read_segments(connection, "now", named)
+
+    found = await results._read(connection, project_id, [experiment_id], BY_REFERRER, segments)  # noqa: SLF001
     return found.counted.get(experiment_id)
+
+
+def _shown(found: Counted | None) -> tuple[str, list[Any]] | None:
+    """The digest of what is counted, and its segments in an order of their own."""
+    if found is None or found.segments is None:
+        return None
+    rows = [*found.segments.visitors, *found.segments.outcomes]
+    return digest_of(found, Asked()), sorted(rows, key=lambda row: (len(row), row.value or "", *row[1:3]))
 
 
 def _digest(found: Counted | None) -> str | None:
@@ -126,9 +143,9 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
 
     async with (
         await connect(database_url) as past,
-        replaying(past, project_id, EXPERIMENT.experiment_id, 310) as go_to,
+        replaying(past, project_id, EXPERIMENT.experiment_id, 310) as replay_of_one,
     ):
-        await go_to(310)
+        await replay_of_one.go_to(310)
         tallied = await (await past.execute("select sum(visitors) from variant_tally")).fetchone()
         held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
 
@@ -157,7 +174,7 @@ async def test_what_a_session_shows_is_right_after_an_error(database_url, projec
         expected = [await read_past(past, project_id, EXPERIMENT.experiment_id, each) for each in positions]
     assert expected[0] != expected[1]
     async with await connect(database_url) as past:
-        for module, name in ((exposures, "apply"), (conversions, "apply"), (results, "_read")):
+        for module, name in ((exposures, "apply"), (conversion_steps, "apply"), (results, "_read")):
             with monkeypatch.context() as patched:
                 patched.setattr(module, name, _broken)
                 with pytest.raises(InterruptedError):
@@ -188,6 +205,26 @@ async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
         assert seeded != [await live_schema(connection)]
 
 
+async def test_segments_of_a_past_position_are_those_of_then(database_url, project_id):
+    """Of visitors who came back since the snapshot, of those who did not, and of late ones from elsewhere."""
+    async with await connect(database_url) as builder:
+        await builder.execute("create schema back_then")
+        await create_tables(builder, "back_then")
+        await create_staging(builder)
+        shown = {}
+        for position in range(5, 122, 9):
+            await catch_up_to(builder, project_id, "back_then", position)
+            async with builder.transaction():
+                await use_schema(builder, "back_then")
+                shown[position] = _shown(await _read_temporary(builder, project_id, EXPERIMENT.experiment_id))
+    visitors = {sum(row.visitors for row in rows if hasattr(row, "visitors")) for _, rows in shown.values()}
+    assert len(visitors) > 5
+    async with await connect(database_url) as past:
+        for position in (*shown, *reversed(shown)):
+            found = await read_past(past, project_id, EXPERIMENT.experiment_id, position, detail=BY_REFERRER)
+            assert _shown(found) == shown[position]
+
+
 @pytest.fixture
 async def project_id(connection, monkeypatch) -> uuid.UUID:
     """A project of 122 events, with a snapshot after every tenth."""
@@ -198,7 +235,13 @@ async def project_id(connection, monkeypatch) -> uuid.UUID:
         entry
         for n in range(60)
         for entry in (
-            Seen(f"v{n % 23}", n, experiment=EXPERIMENT.experiment_id, variant=(a if n % 3 else b).id),
+            Seen(
+                f"v{n % 23}",
+                n,
+                experiment=EXPERIMENT.experiment_id,
+                variant=(a if n % 23 % 3 or n == 44 else b).id,
+                referrer=f"https://{n % 7}.example/",
+            ),
             Seen(f"v{n % 17}", n, "conversion", "purchase", data=f'{{"amount": {n}}}'),
         )
     ]

@@ -31,7 +31,8 @@ def impressions(draw: st.DrawFn) -> Seen:
     chosen = draw(st.sampled_from(PLANS))
     variant = draw(st.sampled_from([*(arm.id for arm in chosen.variants), chosen.variants[0].id, STRANGER]))
     experiment = draw(st.sampled_from([chosen.experiment_id] * 9 + [STRANGER]))
-    return Seen(draw(visitors), draw(minutes), experiment=experiment, variant=variant)
+    referrer = draw(st.sampled_from([None, "https://search.example/", "https://news.example/?page=2"]))
+    return Seen(draw(visitors), draw(minutes), experiment=experiment, variant=variant, referrer=referrer)
 
 
 @st.composite

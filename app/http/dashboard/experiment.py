@@ -2,14 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 import psycopg
 from litestar import Response, get
 from litestar.params import FromPath
-from psycopg import AsyncConnection
 
 from app.experiments import read_experiment
 from app.find_results import Found, asked_for
@@ -27,8 +26,8 @@ from app.results_shape import Results
 from app.templates.charts import OverTime, over_time
 from app.told_counts import read_told
 from domain.experiment import Experiment, Goal
-from projections.breakdown import read_segments
-from projections.results import read_history
+from projections.breakdown import Dimension
+from projections.results import Detail, read_history
 
 _SLIDER_STEPS = 240
 _MINUTE = timedelta(minutes=1)
@@ -81,24 +80,27 @@ async def results_page(
     async with services.pool.connection() as connection:
         experiment = await read_experiment(connection, project_id, experiment_id)
     project = await services.projects.get(services.pool, project_id)
-    found = await find_counted(
-        services,
-        project_id,
-        experiment_id,
-        as_of=as_of,
-        asked=asked_for(None, method, None, None),
-        choose=GoalShown(query.get("goal")),
-    )
+    try:
+        found = await find_counted(
+            services,
+            project_id,
+            experiment_id,
+            as_of=as_of,
+            asked=asked_for(None, method, None, None),
+            detail=Detail(GoalShown(query.get("goal")), _dimension(query.get("by"))),
+        )
+    except psycopg.errors.QueryCanceled:
+        raise Problem(503, "breakdown_too_slow", "so many visitors cannot be broken down at the moment") from None
     results = await services.results.of(found)
     part = part_of(results, query.get("goal"), extent_of(query.get("show", "")))
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
         told = await read_told(connection, project_id, since, until)
-        breakdown = None if as_of else await _breakdown(connection, found, results, project_id, query.get("by"))
     changes = history_of(facts)
     slider = _slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None)
-    _look_ahead(services.replays, found, project_id, slider, now)
+    if found.counted.segments is None:  # with them, each moment takes as long as there are visitors
+        _look_ahead(services.replays, found, project_id, slider, now)
 
     def shown() -> Response[bytes]:
         return page(
@@ -113,7 +115,7 @@ async def results_page(
             method=method,
             changes=first_of(request, "changes", changes[::-1]),
             told=told,
-            breakdown=breakdown,
+            breakdown=_breakdown(found, results, _dimension(query.get("by"))),
             dimensions=DIMENSIONS,
             told_since=since,
             over_time=_over_time(services.over_time, found, part, changes),
@@ -123,19 +125,15 @@ async def results_page(
     return await asyncio.to_thread(shown)
 
 
-async def _breakdown(
-    connection: AsyncConnection[Any], found: Found, results: Results, project_id: UUID, wanted: str | None
-) -> Breakdown | None:
-    """The segments of the dimension asked for; None where none is, or what was asked is no dimension."""
-    dimension = next((each for each in DIMENSIONS if each == wanted), None)
-    if dimension is None or found.counted.by_day is None:
+def _dimension(wanted: str | None) -> Dimension | None:
+    return next((each for each in DIMENSIONS if each == wanted), None)
+
+
+def _breakdown(found: Found, results: Results, by: Dimension | None) -> Breakdown | None:
+    by_day, segments = found.counted.by_day, found.counted.segments
+    if by is None or by_day is None or segments is None:
         return None
-    plan, goal = found.counted.plan, found.counted.by_day.goal
-    try:
-        segments = await read_segments(connection, project_id, plan.id, dimension, goal.name)
-    except psycopg.errors.QueryCanceled:
-        raise Problem(503, "breakdown_too_slow", "so many visitors cannot be broken down at the moment") from None
-    return breakdown_of(plan, goal, dimension, segments, _alpha(results, goal))
+    return breakdown_of(found.counted.plan, by_day.goal, by, segments, _alpha(results, by_day.goal))
 
 
 def _alpha(results: Results, goal: Goal) -> float:
@@ -163,8 +161,8 @@ def _look_ahead(replays: Replays, found: Found, project_id: UUID, slider: Slider
     """Let the moments where the slider can stop be derived before somebody slides there."""
     by_day, plan = found.counted.by_day, found.counted.plan
     each_bytes = Past(found.counted, found.time).size_bytes()
-    choose = GoalShown(by_day.goal.name if by_day else None)
-    replays.look_ahead(Ahead(project_id, plan.id, _stops(slider, now), choose, each_bytes))
+    detail = Detail(GoalShown(by_day.goal.name if by_day else None))
+    replays.look_ahead(Ahead(project_id, plan.id, _stops(slider, now), detail, each_bytes))
 
 
 def _stops(slider: Slider, now: datetime) -> tuple[datetime, ...]:
