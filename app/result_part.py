@@ -25,8 +25,8 @@ class Part(NamedTuple):
     extent: Extent
     leaves_out_variants: bool
 
-    def says_of_itself(self, number: int) -> bool:
-        """Whether the numbers of a table's row say what they are: those of the first rows, of a long table."""
+    def has_own_words(self, number: int) -> bool:
+        """Whether the numbers of a table's row carry their own explanation; the others share the first row's."""
         return number <= VARIANTS_MAX
 
     @property

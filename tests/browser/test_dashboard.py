@@ -4,6 +4,7 @@ import time
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.app.http_project import API, conversion, event, experiment_body, impression
 from tests.running_server import running_server
@@ -79,6 +80,40 @@ def test_a_person_logs_in_and_reads_the_results(server, sold, page) -> None:
     page.get_by_role("button", name="Log out").click()
     assert page.url == f"{server.url}/dashboard/login"
     assert [text for text in complaints if "Content Security Policy" in text] == []
+
+
+def test_numbers_of_a_long_table_say_what_those_of_its_first_row_say(server, page) -> None:
+    """On hover and on focus, each under its own row; to screen readers before that."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    keys = httpx.post(f"{server.url}{API}/projects", json={"name": "Shop"}, headers=headers).json()
+    variants = [{"name": f"V{at}", "isControl": at == 0, "weight": 1, "changes": []} for at in range(9)]
+    experiment = httpx.post(
+        f"{server.url}{API}/experiments",
+        json=experiment_body(variants=variants),
+        headers={"Authorization": f"Bearer {keys['secretKey']}"},
+    ).json()
+    page.goto(f"{server.url}/dashboard/experiments/{experiment['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.locator("form", has=page.get_by_label("Admin token")).get_by_role("button").click()
+    split = page.locator("table.traffic tbody tr")
+    first, last = (split.nth(at).locator("td[data-label=Visitors] .explained") for at in (0, 8))
+    words = "Distinct visitors who were shown this variant first, and no other."
+    assert first.locator(".hint").text_content() == words
+    expect(last).to_have_accessible_description(words)
+    last.hover()
+    hint = last.get_by_role("tooltip")
+    expect(hint).to_be_visible()
+    assert hint.inner_text() == words
+    row, box = split.nth(8).bounding_box(), hint.bounding_box()
+    assert 0 <= box["y"] - row["y"] <= row["height"] + 2
+    split.nth(7).locator("td[data-label=Visitors] .explained").focus()
+    expect(split.nth(7).get_by_role("tooltip")).to_be_visible()
+    page.mouse.move(0, 0)
+    expect(hint).to_be_hidden()
+    page.evaluate("document.activeElement.blur()")
+    last.hover()
+    assert last.locator(".hint").count() == 1
+    expect(last).to_have_accessible_description(words)
 
 
 def test_every_page_fits_a_phone(server, sold, page) -> None:

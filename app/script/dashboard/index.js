@@ -4,6 +4,7 @@ import htmx from "htmx.org";
 
 import { copyButtons } from "./copy.js";
 import { sendOnce } from "./forms.js";
+import { sharedHints } from "./hints.js";
 import { keepLive } from "./live.js";
 import { lookAtPages } from "./look.js";
 import { timeSliders } from "./slider.js";
@@ -16,6 +17,7 @@ htmx.config.historyCacheSize = 0;
 
 copyButtons(document);
 sendOnce(document);
+sharedHints(document);
 timeSliders(document);
 lookAtPages(document);
 keepLive(document, htmx);

@@ -1,0 +1,15 @@
+// Numbers of a long table that say what the same column of its first row says: the words are lent when they are wanted.
+const lend = ({ target }) => {
+  const number = target.closest?.(".explained");
+  if (!number || number.querySelector(".hint")) return;
+  const words = document.getElementById(number.getAttribute("aria-describedby"));
+  if (!words) return;
+  const hint = words.cloneNode(true);
+  hint.removeAttribute("id");
+  number.append(hint);
+};
+
+export const sharedHints = (document) => {
+  document.addEventListener("pointerover", lend);
+  document.addEventListener("focusin", lend);
+};
