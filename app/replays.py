@@ -83,7 +83,7 @@ class Replays:
         self.known: Kept[Past] = Kept(PAST_BYTES_MAX, Past.size_bytes)
         self._connect, self._archive = connect, archive
         self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._waiting, self._asked = 0, asyncio.Event()
         self._replaying: set[asyncio.Task[None]] = set()
         self._session: Connection | None = None
         self._idle: asyncio.Task[None] | None = None
@@ -96,19 +96,26 @@ class Replays:
         """What was counted at a moment; None where the experiment was not known. Overloaded when too many wait."""
         if self._waiting >= REPLAYS_WAITING_MAX:
             raise Overloaded
-        self._waiting += 1
         found: asyncio.Future[Past | None] = asyncio.get_running_loop().create_future()
         # Who asked need not wait until the session is ready for the next; should they go, it still becomes so.
         task = asyncio.create_task(self._replay(moment, found), name="replay")
         self._replaying.add(task)
         task.add_done_callback(self._replaying.discard)
-        return await found
+        # Of one that was ended, maybe before it began, nothing comes any more.
+        task.add_done_callback(lambda _: found.cancel())
+        self._waiting += 1
+        self._asked.set()
+        try:
+            return await found
+        finally:
+            self._waiting -= 1
 
     def look_ahead(self, ahead: Ahead) -> None:
         """Derive these too, each on the way to the next, while nobody waits; a new wish replaces the last one."""
         if not ahead.times or self._looked_ahead.get(ahead.wish) is not None or ahead.wish == self._wish:
             return
         self._ahead = ahead
+        self._asked.set()
         if self._looking_ahead is None or self._looking_ahead.done():
             self._looking_ahead = asyncio.create_task(self._look_ahead(), name="replays ahead")
             self._replaying.add(self._looking_ahead)
@@ -131,21 +138,17 @@ class Replays:
                 if past is None and not found.done():
                     await self._read(moment, found)
                 _tell(found, past)
-        except asyncio.CancelledError:
-            found.cancel()
-            raise
         except Exception as error:  # noqa: BLE001  (it is raised where somebody waits for it)
             if not found.done():
                 found.set_exception(error)
-        finally:
-            self._waiting -= 1
 
     async def _read(self, moment: Moment, found: asyncio.Future[Past | None]) -> None:
         project_id, experiment_id, position, detail = moment
         async with self._kept_session() as session:
             pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
-            async for counted in pasts:
-                _tell(found, await self._keep(session, moment, counted))
+            async with contextlib.aclosing(pasts):
+                async for counted in pasts:
+                    _tell(found, await self._keep(session, moment, counted))
 
     async def _look_ahead(self) -> None:
         while (ahead := self._ahead) is not None:
@@ -180,13 +183,24 @@ class Replays:
         async with contextlib.aclosing(pasts):
             for moment in missing:
                 await self._keep(session, moment, await anext(pasts))
-                if self._waiting or self._ahead is not None:
-                    return False
                 # No more than half of a core, whatever the log.
-                await asyncio.sleep(clock() - began)
+                await self._rest(clock() - began)
+                if self._is_asked():
+                    return False
                 began = clock()
             await anext(pasts, None)  # ends its transaction, which empties the tables
         return True
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for so long, or until somebody asks for something."""
+        self._asked.clear()
+        if not self._is_asked():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._asked.wait()
+
+    def _is_asked(self) -> bool:
+        return self._waiting > 0 or self._ahead is not None
 
     async def _keep(self, session: Connection, moment: Moment, counted: Counted | None) -> Past | None:
         if counted is None:
@@ -199,11 +213,9 @@ class Replays:
     async def _kept_session(self) -> AsyncIterator[Connection]:
         """The session for replays, made anew after an error and after some time in which nobody needed it."""
         await self._stop_idling()
+        if self._session is None or not await _is_alive(self._session):
+            self._session = await self._connect()
         session, self._session = self._session, None
-        if session is not None and not await _is_alive(session):
-            session = None
-        if session is None:
-            session = await self._connect()
         try:
             yield session
         except BaseException:

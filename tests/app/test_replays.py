@@ -1,12 +1,14 @@
 """The session in which past moments are derived: kept, shared in turns, made anew after whatever goes wrong."""
 
 import asyncio
+import gc
 
 import psycopg
 import pytest
 
 from app import replays
 from app.database import connect
+from app.log_writer import Overloaded
 from app.replays import Ahead, Moment, Replays
 from projections import conversions, steps
 from projections.event_log import received_at
@@ -245,3 +247,95 @@ async def test_an_error_ahead_harms_nobody(database_url, project_id, tested, ope
     assert found is not None
     assert found.counted == await expected(database_url, project_id, 20)
     assert len(opened) == 2
+
+
+async def test_who_went_away_takes_nobody_s_place(database_url, project_id, tested, monkeypatch) -> None:
+    """As many as may wait do and then do not: the next one is let in, and has the right answer."""
+    reached, go_on, apply = asyncio.Event(), asyncio.Event(), conversions.apply
+
+    async def slow(*given) -> None:
+        reached.set()
+        await go_on.wait()
+        await apply(*given)
+
+    monkeypatch.setattr(conversions, "apply", slow)
+    gone = [
+        asyncio.create_task(tested.derive(moment(project_id, 20 + number)))
+        for number in range(replays.REPLAYS_WAITING_MAX)
+    ]
+    await reached.wait()
+    with pytest.raises(Overloaded):
+        await tested.derive(moment(project_id, LAST))
+    for request in gone:
+        request.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+
+    asked = asyncio.create_task(tested.derive(moment(project_id, LAST)))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    found = await asked
+    assert found is not None
+    assert found.counted == await expected(database_url, project_id, LAST)
+
+
+async def test_who_asked_just_before_the_end_is_told(project_id, tested) -> None:
+    """Nobody waits for an answer that nobody works on any more."""
+    asked = asyncio.create_task(tested.derive(moment(project_id, 20)))
+    await asyncio.sleep(0)
+    await tested.close()
+    await asyncio.wait([asked], timeout=5)
+    assert asked.cancelled()
+
+
+async def test_the_end_closes_a_session_that_is_being_looked_at(project_id, tested, opened, monkeypatch) -> None:
+    """Whether it is still alive is a question to the database, in the middle of which all may end."""
+    await tested.derive(moment(project_id, 20))
+    reached = asyncio.Event()
+
+    async def never(_: object) -> bool:
+        reached.set()
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(replays, "_is_alive", never)
+    asked = asyncio.create_task(tested.derive(moment(project_id, 21)))
+    await reached.wait()
+    await tested.close()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert opened[0].closed
+
+
+async def test_an_error_between_two_moments_is_told_once(project_id, tested, monkeypatch) -> None:
+    """To who asked; no replay is left to end itself in a session that is closed."""
+    loop, complaints = asyncio.get_running_loop(), []
+
+    async def broken(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(replays, "received_at", broken)
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    with pytest.raises(InterruptedError):
+        await tested.derive(moment(project_id, 20))
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert complaints == []
+
+
+async def test_who_asks_while_nothing_is_derived_waits_for_nothing(project_id, tested, ahead, monkeypatch) -> None:
+    """Between two moments that nobody asked for there is a rest as long as the first one took."""
+    apply = conversions.apply
+
+    async def slow(*given) -> None:
+        await asyncio.sleep(0.3)
+        await apply(*given)
+
+    monkeypatch.setattr(conversions, "apply", slow)
+    tested.look_ahead(ahead)
+    await until_known(tested, moment(project_id, 4))
+    monkeypatch.setattr(conversions, "apply", apply)
+
+    assert await tested.derive(moment(project_id, LAST)) is not None
+
+    assert tested.known.get(moment(project_id, 5)) is None
+    await until_known(tested, moment(project_id, LAST - 1))
