@@ -53,6 +53,8 @@ async def read_segments(
     await connection.execute(queries("breakdown")["limit"])
     visitors = await connection.execute(_statement("visitors", when), parameters)
     outcomes = await connection.execute(_statement("outcomes", when), parameters)
+    # A replay goes on in the same transaction.
+    await connection.execute(queries("breakdown")["no_limit"])
     return Segments(
         [SegmentVisitors(*row) for row in await visitors.fetchall()],
         [SegmentOutcomes(*row) for row in await outcomes.fetchall()],

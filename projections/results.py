@@ -29,6 +29,12 @@ _ASKED = (
     ("conversions", "goals"),
     ("conversions", "unattributed"),
 )
+# What a reader of the live tables may meet when a rebuild drops them.
+_FLIPPED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.DeadlockDetected,
+)
 # Picks a goal of a plan; None for none. Those that are equal pick alike.
 ChooseGoal = Callable[[Experiment], Goal | None]
 _ReadSegments = Callable[[UUID, Goal, Dimension], Awaitable[Segments]]
@@ -139,7 +145,7 @@ async def read_pasts(
                         read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
                     at += 1
                     yield read.counted.get(experiment_id)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
+        except _FLIPPED:
             flips_left -= 1
             if not flips_left:  # else a rebuild has flipped: the new tables have the same snapshots
                 raise

@@ -98,8 +98,8 @@ async def replaying(
     """Begin at the snapshot before a position.
 
     In temporary tables, which unqualified names mean until this ends: it is a transaction, and its end empties
-    them. Nothing is counted there for other experiments. UndefinedTable when a rebuild drops the generation that
-    the snapshot is read from: begin anew.
+    them. Nothing is counted there for other experiments. UndefinedTable or InvalidSchemaName when a rebuild drops
+    the generation that the snapshot is read from: begin anew.
     """
     live = await live_schema(connection)
     if not await _has_tables(connection):

@@ -1,6 +1,9 @@
 -- limit: hold up nobody for long, within this transaction
 set local statement_timeout = '5s';
 
+-- no_limit: as it was before
+set local statement_timeout to default;
+
 -- exposed_now: those who count as visitors of an experiment, with the segment of their first exposure
 select visitor_id, variant_id, epoch, segment
 from visitor_exposure

@@ -205,6 +205,37 @@ async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
         assert seeded != [await live_schema(connection)]
 
 
+async def test_a_session_without_tables_begins_anew_when_a_rebuild_flips(database_url, project_id, monkeypatch):
+    """Whose tables it was to have like its own is gone, schema and all, before it has any."""
+    live_schema_of, seen = snapshots.live_schema, []
+
+    async def flipped(session: Any) -> str:
+        seen.append(await live_schema_of(session))
+        if len(seen) == 1:
+            async with await connect(database_url) as builder, await connect(database_url) as keeper:
+                assert await rebuild(builder, keeper) == []
+        return seen[-1]
+
+    async with await connect(database_url) as past:
+        expected = await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
+    monkeypatch.setattr(snapshots, "live_schema", flipped)
+    async with await connect(database_url) as past:
+        assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
+    assert len(set(seen)) == 2
+
+
+async def test_the_limit_of_a_breakdown_ends_with_it(database_url, project_id):
+    """What a replay does next in its transaction may take as long as it needs."""
+    async with (
+        await connect(database_url) as past,
+        replaying(past, project_id, EXPERIMENT.experiment_id, 60) as on,
+    ):
+        await on.go_to(60)
+        await on.read_segments(EXPERIMENT.experiment_id, EXPERIMENT.goals[0], "referrer")
+        limit = await (await past.execute("show statement_timeout")).fetchone()
+    assert limit == ("0",)
+
+
 async def test_segments_of_a_past_position_are_those_of_then(database_url, project_id):
     """Of visitors who came back since the snapshot, of those who did not, and of late ones from elsewhere."""
     async with await connect(database_url) as builder:
