@@ -76,7 +76,18 @@ async def read_facts(
 ) -> list[PlacedFact]:
     """The facts of one experiment up to a position, in order."""
     parameters = {"project_id": project_id, "experiment_id": experiment_id, "until": until}
-    rows = await (await connection.execute(queries("experiments")["history"], parameters)).fetchall()
+    return _placed(await (await connection.execute(queries("experiments")["history"], parameters)).fetchall())
+
+
+async def read_later_facts(
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, after: int, until: int
+) -> list[PlacedFact]:
+    """The same from the log, behind the checkpoint `after`."""
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "after": after, "until": until}
+    return _placed(await (await connection.execute(queries("experiments")["later"], parameters)).fetchall())
+
+
+def _placed(rows: list[Any]) -> list[PlacedFact]:
     facts = ((position, decode_fact(stored)) for position, stored in rows)
     return [PlacedFact(position, fact) for position, fact in facts if isinstance(fact, ExperimentFact)]
 

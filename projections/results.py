@@ -14,7 +14,7 @@ from domain.experiment import Experiment, Goal
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import checkpoint
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
-from projections.experiments import PlacedFact, decode_plan, read_facts
+from projections.experiments import PlacedFact, decode_plan, read_facts, read_later_facts
 from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
 from projections.generations import FLIP_TRIES, read_from_live
 from projections.queries import queries
@@ -154,8 +154,16 @@ async def read_pasts(
 async def read_history(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, until: int
 ) -> list[PlacedFact]:
-    """Who changed what of an experiment, up to a position."""
-    return await read_from_live(connection, lambda: read_facts(connection, project_id, experiment_id, until))
+    """Who changed what of an experiment, up to a position, which the live tables need not have come to."""
+
+    async def read() -> list[PlacedFact]:
+        counted = await checkpoint(connection, project_id)
+        facts = await read_facts(connection, project_id, experiment_id, until)
+        if counted < until:
+            facts += await read_later_facts(connection, project_id, experiment_id, counted, until)
+        return facts
+
+    return await read_from_live(connection, read)
 
 
 async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:

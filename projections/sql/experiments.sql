@@ -91,6 +91,12 @@ select position, fact::text from experiment_fact
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s and position <= %(until)s
 order by position;
 
+-- later: the same from the log, of positions that are not counted yet
+select position, event_data::text from event_log
+where project_id = %(project_id)s and source = 'management' and position > %(after)s and position <= %(until)s
+  and experiment_id = %(experiment_id)s
+order by position;
+
 -- clear_plan_variants: forget an experiment's variants before they are written anew
 delete from plan_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 

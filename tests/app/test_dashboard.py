@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -21,7 +22,19 @@ from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.forest import forest_plot
 from projections.archived_log import ArchiveError
-from tests.app.http_project import ADMIN_TOKEN, API, HttpProject, Json, conversion, csrf, impression, open_project
+from projections.generations import catch_up_live
+from tests.app.http_project import (
+    ADMIN_TOKEN,
+    API,
+    HttpProject,
+    Json,
+    conversion,
+    csrf,
+    impression,
+    log_in,
+    open_client,
+    open_project,
+)
 
 HOSTILE = "<script>alert('x')</script>"
 PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
@@ -413,6 +426,30 @@ async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, pro
     early = await visitor.get(address(experiment), params={"asOf": 10})
     assert "Started" in words(early)
     assert "Weights changed" not in words(early)
+
+
+async def test_the_history_goes_as_far_as_the_moment_that_is_shown(database_url: str, connection: Any) -> None:
+    """Also where projections are behind it: results follow from the log then, and what was changed does too."""
+    async with open_client(database_url, with_worker=False) as client:
+        project = await open_project(client)
+        experiment = await project.create()
+        await catch_up_live(connection, UUID(project.project_id))
+        await project.step(experiment, "start")
+        other = await project.running(name="Another")
+        await project.accepted(*(impression(experiment, n, f"{n}") for n in (0, 1)), impression(other, 1, "2"))
+        visitor = await log_in(client)
+        behind = await _changes(visitor, experiment)
+        await catch_up_live(connection, UUID(project.project_id))
+        there = await _changes(visitor, experiment)
+    assert there == (2, ["1: Created", "2: Started"])
+    assert behind == there
+
+
+async def _changes(visitor: httpx.AsyncClient, experiment: Json) -> tuple[int, list[str]]:
+    """How many changes the page as of position 9 lists, and which of them its charts mark."""
+    page = await visitor.get(address(experiment), params={"asOf": 9})
+    listed = page.text.partition('<ol class="history"')[2].partition("</ol>")[0]
+    return listed.count("<li "), sorted({*re.findall(r"(\d: \w+), \d{4}-", page.text)})
 
 
 @pytest.mark.parametrize(
