@@ -123,6 +123,28 @@ async def test_a_moment_and_a_choice_go_along_with_what_is_shown(
     assert len(rows_of(found, "goal")) == VARIANTS
     assert f"at position {position}," in re.sub(r"\s+", " ", found.text)
     assert found.text.count('<input type="hidden" name="show" value="variants">') == 2
+    [back] = re.findall(r'<a href="([^"]*)">See what is known now', found.text)
+    now = await visitor.get(html.unescape(back))
+    assert (goals_of(now), len(rows_of(now, "goal"))) == (["goal & 7"], VARIANTS)
+    assert "at position" not in now.text
+
+
+async def test_a_goal_stays_chosen_before_anybody_was_exposed(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """The link to exactly this view shows it, so does what comes live, and forms and other links name it."""
+    fields: dict[str, Any] = {"goals": [goal(at) for at in range(8)]}
+    experiment = await project.running(**fields)
+    await project.results(experiment)
+    page = await visitor.get(f"{address(experiment)}?goal=goal+7")
+    assert "goal 7" in goals_of(page)
+    for pattern in (r'id="exactly" href="([^"]+)"', r'data-view="([^"]+)"'):
+        [again] = re.findall(pattern, page.text)
+        assert goals_of(await visitor.get(html.unescape(again))) == goals_of(page)
+    assert page.text.count('<input type="hidden" name="goal" value="goal 7">') == 1
+    assert "<option selected>goal 7</option>" in page.text
+    [link] = re.findall(r'<a href="([^"]*)">Everything on one long page', page.text)
+    assert "goal=goal%207" in link
 
 
 @pytest.mark.parametrize("asked", ["nonsense", "ALL", "", "variants2"])

@@ -113,6 +113,7 @@ async def results_page(
             part=part,
             as_of=as_of,
             method=method,
+            chosen=found.counted.by_day.goal.name if found.counted.by_day else None,
             changes=first_of(request, "changes", changes[::-1]),
             told=told,
             breakdown=_breakdown(found, results, _dimension(query.get("by"))),
