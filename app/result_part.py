@@ -10,6 +10,8 @@ from app.results_shape import GoalResult, Results
 # A row is a variant of a goal, with its mark, its line over time and all that its numbers say of themselves.
 ROWS_MAX = 10
 VARIANTS_MAX = 5
+# Rows of a breakdown, one for each value and variant, are shorter; a quarter of them where the split has many.
+SEGMENT_ROWS_MAX = 50
 _ROLES = ("primary", "guardrail", "secondary")
 Extent = Literal["", "variants", "all"]
 
@@ -25,9 +27,11 @@ class Part(NamedTuple):
     extent: Extent
     leaves_out_variants: bool
 
-    def has_own_words(self, number: int) -> bool:
-        """Whether the numbers of a table's row carry their own explanation; the others share the first row's."""
-        return number <= VARIANTS_MAX
+    @property
+    def segments_max(self) -> int | None:
+        """How many values of a breakdown are shown, those with the most visitors; None for all."""
+        rows = SEGMENT_ROWS_MAX // 4 if self.leaves_out_variants else SEGMENT_ROWS_MAX
+        return None if self.extent else rows // len(self.results.variants)
 
     @property
     def asked(self) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.result_breakdown import VALUES_MAX
 from app.result_part import ROWS_MAX, VARIANTS_MAX
 from tests.app.http_project import HttpProject, Json, conversion, impression, log_in
+from tests.app.test_dashboard import words
 
 GOALS, VARIANTS = 50, 20
 WEIGHT_MAX = 100_000
@@ -81,7 +83,8 @@ async def test_a_page_of_many_goals_and_variants_is_short(
     split = page.text.partition('class="cards traffic"')[2].partition("</table>")[0]
     described = re.findall(r'class="explained" tabindex="0" aria-describedby="(why-[^"]+)"', split)
     assert len(described) == split.count('class="num"', split.index("<tbody>")) == VARIANTS * 5
-    assert set(described) == set(re.findall(r'role="tooltip" id="(why-[^"]+)"', split))
+    said = page.text.partition('class="cards traffic"')[2].partition("</table>")[0]
+    assert set(described) == set(re.findall(r'role="tooltip" id="(why-[^"]+)"', said))
 
 
 async def test_a_short_page_leads_to_every_goal_and_variant(
@@ -127,6 +130,46 @@ async def test_a_moment_and_a_choice_go_along_with_what_is_shown(
     now = await visitor.get(html.unescape(back))
     assert (goals_of(now), len(rows_of(now, "goal"))) == (["goal & 7"], VARIANTS)
     assert "at position" not in now.text
+
+
+@pytest.mark.parametrize(("count", "segments"), [(2, 20), (3, 16), (VARIANTS_MAX, 10), (VARIANTS, 2)])
+async def test_a_page_of_many_segments_is_short(
+    visitor: httpx.AsyncClient, project: HttpProject, count: int, segments: int
+) -> None:
+    """At most 100 KB: those with the most visitors, and a way to all, among which they say the same."""
+    if count < VARIANTS:
+        variants = [
+            {"name": f"Variant {at}", "isControl": at == 0, "weight": 1, "changes": []} for at in range(count)
+        ]
+        experiment = await project.running(goals=[goal(at) for at in range(3)], variants=variants)
+    else:
+        experiment = await large(project, days=29)
+    for at in range(25):
+        referrer = f"https://site-number-{at}.example/"
+        seen = [f"from {at} {variant} {n}" for variant in range(count) for n in range(26 - at if count < 4 else 2)]
+        await project.accepted(
+            *(impression(experiment, int(name.split()[2]), name, referrer=referrer) for name in seen),
+            *(conversion(name, name=f"g{number}") for name in seen[::2] for number in (0, 49)),
+        )
+    await project.results(experiment)
+
+    page = await visitor.get(f"{address(experiment)}?by=referrer")
+
+    assert len(page.content) <= WEIGHT_MAX
+    shown = segments_of(page)
+    assert len(shown) == segments
+    links = re.findall(r'<a href="([^"]*)">Show the others too', page.text)
+    assert len(links) == (segments < VALUES_MAX)
+    whole = segments_of(await visitor.get(html.unescape(links[0]))) if links else shown
+    assert len(whole) == VALUES_MAX
+    if count <= VARIANTS_MAX:
+        assert whole[: len(shown)] == shown
+
+
+def segments_of(page: httpx.Response) -> list[str]:
+    """What a page says of each segment."""
+    table = page.text.partition('class="cards segments"')[2].partition("</table>")[0]
+    return [words(httpx.Response(200, text=body)) for body in table.split("<tbody>")[1:]]
 
 
 async def test_a_goal_stays_chosen_before_anybody_was_exposed(

@@ -1,4 +1,4 @@
-// Numbers of a long table that say what the same column of its first row says: the words are lent when they are wanted.
+// Numbers that say what the head of their column says: the words are lent to them when they are wanted.
 const lend = ({ target }) => {
   const number = target.closest?.(".explained");
   if (!number || number.querySelector(".hint")) return;
