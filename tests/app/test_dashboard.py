@@ -18,6 +18,7 @@ from app.http.dashboard import experiment as experiment_page
 from app.http.dashboard import projects as pages
 from app.http.dashboard.pages import own_path
 from app.log_writer import Unavailable
+from app.replays import Moment, Past, Replays
 from app.results_shape import Results
 from app.templates import numbers, verdict_of
 from app.templates.forest import forest_plot
@@ -404,6 +405,26 @@ async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClien
         assert "See what is known now" not in words(page)
     answer = await visitor.get(address(experiment), params={"at": least - 3600})
     assert (answer.status_code, "did not exist yet at that moment" in words(answer)) == (404, True)
+
+
+async def test_what_no_goal_can_be_called_is_not_kept_with_a_past_moment(
+    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a share link could fill the memory with such names: they all ask for the same moment."""
+    experiment, asked = await sold(project), set()
+    derive = Replays.derive
+
+    async def derived(replays: Replays, moment: Moment) -> Past | None:
+        asked.add(moment)
+        return await derive(replays, moment)
+
+    monkeypatch.setattr(Replays, "derive", derived)
+    position = (await project.results(experiment))["asOf"]["position"] - 1
+    for goal in (None, "x" * 201, "y" * 5000, "purchase"):
+        named = {} if goal is None else {"goal": goal}
+        page = await visitor.get(address(experiment), params={"asOf": position, **named})
+        assert page.status_code == 200
+    assert {moment.detail.choose.wanted for moment in asked} == {None, "purchase"}
 
 
 async def test_the_history_says_who_changed_what(visitor: httpx.AsyncClient, project: HttpProject) -> None:

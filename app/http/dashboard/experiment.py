@@ -26,6 +26,7 @@ from app.results_shape import Results
 from app.templates.charts import OverTime, over_time
 from app.told_counts import read_told
 from domain.experiment import Experiment, Goal
+from domain.validation import NAME_CHARS_MAX
 from projections.breakdown import Dimension
 from projections.results import Detail, read_history
 
@@ -87,7 +88,7 @@ async def results_page(
             experiment_id,
             as_of=as_of,
             asked=asked_for(None, method, None, None),
-            detail=Detail(GoalShown(query.get("goal")), _dimension(query.get("by"))),
+            detail=Detail(_goal_shown(query.get("goal")), _dimension(query.get("by"))),
         )
     except psycopg.errors.QueryCanceled:
         raise Problem(503, "breakdown_too_slow", "so many visitors cannot be broken down at the moment") from None
@@ -124,6 +125,11 @@ async def results_page(
         )
 
     return await asyncio.to_thread(shown)
+
+
+def _goal_shown(wanted: str | None) -> GoalShown:
+    # What no goal can be called is not kept, as past moments are by what was asked.
+    return GoalShown(wanted if wanted is None or len(wanted) <= NAME_CHARS_MAX else None)
 
 
 def _dimension(wanted: str | None) -> Dimension | None:
