@@ -4,13 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test script hydration loads screenshots faults simulate-stats check bench bench-statistics lock clean
+.PHONY: run test thorough script hydration loads screenshots faults simulate-stats check bench bench-statistics lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# What takes many seconds each: a short form of the faults, error rates of families, every page for everybody.
+thorough: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 2 -m thorough $(PYTEST_ARGS)
 
 # Many rounds of killed processes, cut connections, full disks and overload, minutes long (docs/testing.md).
 faults: $(VENV)/.dev
@@ -57,7 +61,7 @@ hydration: script
 
 # What the browser script promises of many page loads, some minutes (docs/testing.md).
 loads: $(VENV)/.dev
-	@PROOFLOG_BROWSER_LOADS=50 $(BIN)/python -m pytest tests/browser/test_first_paint.py tests/browser/test_arrival.py $(PYTEST_ARGS)
+	@PROOFLOG_BROWSER_LOADS=50 $(BIN)/python -m pytest tests/browser/test_first_paint.py tests/browser/test_arrival.py -m 'not faults' $(PYTEST_ARGS)
 
 # The pictures in docs/pictures, from the demo's data.
 screenshots: $(VENV)/.dev

@@ -68,6 +68,7 @@ def _wait_until(page, condition):
         page.wait_for_timeout(10)
 
 
+@pytest.mark.thorough
 def test_an_outage_of_the_server_and_a_reload_lose_and_double_nothing(site, page, database_url, tmp_path):
     """Killed, away for a while and started again: the log holds each event of the visitor once."""
     settings = {"PROOFLOG_DATABASE_URL": database_url, "PROOFLOG_DATA_DIR": str(tmp_path)}

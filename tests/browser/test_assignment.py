@@ -27,6 +27,7 @@ def pure(page):
     return page
 
 
+@pytest.mark.thorough
 def test_20000_visitors_get_the_variant_that_the_server_and_growthbook_compute(pure):
     """No visitor differs between script, server and GrowthBook's SDK: arms, weights, traffic, ids beyond ASCII."""
     rng = random.Random(5)

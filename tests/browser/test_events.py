@@ -197,6 +197,7 @@ def test_a_tab_that_meets_its_own_milliseconds_takes_others(site, page):
     assert event["timestamp"] % 16 != view["timestamp"] % 16
 
 
+@pytest.mark.thorough
 def test_a_page_that_runs_ahead_of_the_clock_doubles_no_millisecond(site, page):
     """Thousands of events in seconds: what would be too far ahead goes between those already taken."""
     page.add_init_script("(() => { const now = Date.now(); Date.now = () => now })()")

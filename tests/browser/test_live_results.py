@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.app.http_project import API, conversion, impression
 from tests.browser.test_dashboard import TOKEN, sold  # noqa: F401
@@ -47,6 +48,7 @@ def test_numbers_renew_themselves_and_leave_the_reader_alone(server, sold, page)
     page.get_by_label("A time or a position").fill("12")
     page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
     impressions.focus()
+    expect(impressions.locator(".hint")).to_have_count(1)
     page.evaluate("window.marked = document.activeElement; document.querySelector('.sentence').marked = true")
     page.wait_for_timeout(600)
 
@@ -56,10 +58,11 @@ def test_numbers_renew_themselves_and_leave_the_reader_alone(server, sold, page)
     answer = httpx.post(f"{server.url}{API}/track", json={"projectId": project_id, "events": seen})
     assert answer.json()["accepted"] == len(seen)
     page.wait_for_function(
-        "() => document.querySelector('.traffic [aria-describedby=why-t1v]').firstChild.data === '105'"
+        "() => document.querySelector('.traffic td[data-label=Visitors] .explained').firstChild.data === '105'"
     )
     assert visitors.evaluate("(node) => node.firstChild.data") == "105"
     assert page.evaluate("document.activeElement === window.marked && document.activeElement.isConnected")
+    expect(impressions.locator(".hint")).to_have_count(1)
     assert page.evaluate("document.querySelector('.sentence').marked")
     assert page.evaluate("getSelection().toString()") == sold["name"]
     assert page.locator("details[open]").count() == 1

@@ -129,6 +129,7 @@ def log_in(shop: Shop, page) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_every_page_suits_everybody(shop: Shop, context) -> None:
     """axe-core finds nothing, on a phone, in the dark, on a screen; nothing is too wide or moves on load."""
     if not AXE.exists():

@@ -76,6 +76,7 @@ def test_a_stopped_experiment_leaves_an_open_page_with_the_next_event(server, pa
     assert page.evaluate("grademypage.getExperimentAssignments()") == []
 
 
+@pytest.mark.thorough
 def test_simulated_visitors_with_a_true_lift_are_found_better(server) -> None:
     """Thousands of visitors over HTTP with a large true lift end in the verdict `better`, and as counted."""
     arguments = ["--url", server.url, "--visitors", "3000", "--baseline", "0.2", "--lift", "0.5", "--seed", "7"]

@@ -32,6 +32,7 @@ SHORT = (
 )
 
 
+@pytest.mark.thorough
 async def test_nothing_is_lost_and_nothing_is_there_twice() -> None:
     """A round of each of the faults that find most."""
     async with open_site() as site:
@@ -57,6 +58,7 @@ async def test_nothing_is_lost_when_disks_are_full() -> None:
         await _rounds(site, _chosen(ON_SMALL_DISKS) * 2, seed=_seed(), clients=CLIENTS, load_seconds=1)
 
 
+@pytest.mark.thorough
 async def test_the_suite_notices_a_server_that_answers_before_the_commit() -> None:
     """Killed while nothing reaches the database, it has acknowledged what it has only in memory."""
     async with open_site(server=("tests.faults.broken", "acknowledges_early", *SERVE[1:], "--no-worker")) as site:
@@ -78,6 +80,7 @@ async def test_the_suite_notices_a_server_that_answers_before_the_commit() -> No
             await _rounds(site, [killed_while_nothing_passes], seed=1)
 
 
+@pytest.mark.thorough
 async def test_the_suite_notices_a_server_that_takes_a_retry_for_something_new() -> None:
     """Without ids that follow from the event itself, what is sent again stands in the log again."""
     async with open_site(server=("tests.faults.broken", "forgets_ids", *SERVE[1:], "--no-worker")) as site:
@@ -91,6 +94,7 @@ async def test_the_suite_notices_a_server_that_takes_a_retry_for_something_new()
             await _rounds(site, [left_alone], seed=1)
 
 
+@pytest.mark.thorough
 async def test_the_suite_notices_a_worker_that_counts_twice() -> None:
     """The log is as it should be, and a tally is one too high."""
     async with open_site(worker=("tests.faults.broken", "counts_twice", "worker")) as site:

@@ -27,6 +27,7 @@ TRACK = b"POST /api/analytics/track HTTP/1.1\r\nhost: prooflog\r\n"
 Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
+@pytest.mark.thorough
 async def test_an_overloaded_server_sheds_load_and_keeps_what_it_took() -> None:
     """Some seconds of five times as much as it takes; then clients that hold on to it, and cost it little."""
     async with open_site(direct=True) as site:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psutil
+import pytest
 
 from tests.faults.answers import Wire
 from tests.faults.site import SERVE, Site, open_site
@@ -17,6 +18,7 @@ RACES = 10
 CLIENTS = 8
 
 
+@pytest.mark.thorough
 async def test_several_processes_on_one_database_keep_every_promise() -> None:
     """The same at once is new to one of them only; under load, with one killed, nothing is lost or doubled."""
     async with _two_servers() as site:

@@ -249,6 +249,7 @@ async def test_no_step_commits_while_a_generation_is_held_still(database_url, co
     assert {project.position for project in await status(connection)} == {1, 33}
 
 
+@pytest.mark.thorough
 async def test_readers_and_rebuilds_never_lock_each_other_up(database_url, project_id) -> None:
     """Six readers and a poller go on through ten rebuilds, without an error and without a leftover."""
     stop = asyncio.Event()

@@ -4,8 +4,14 @@ import pytest
 
 from tests.stats.simulation.__main__ import SEED, SIMULATIONS
 
+LONG = {"families"}
 
-@pytest.mark.parametrize(("simulation", "runs"), SIMULATIONS, ids=lambda each: getattr(each, "__name__", ""))
+
+@pytest.mark.parametrize(
+    ("simulation", "runs"),
+    [pytest.param(*each, marks=pytest.mark.thorough if each[0].__name__ in LONG else ()) for each in SIMULATIONS],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
 def test_what_is_promised_holds_in_simulated_experiments(simulation, runs):
     """Size, coherence, coverage, always-valid and family errors, as documented."""
     few = {"coherence": 50_000, "size_of_rates": 10_000}.get(simulation.__name__, max(1_000, runs // 50))

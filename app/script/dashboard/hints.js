@@ -6,6 +6,7 @@ const lend = ({ target }) => {
   if (!words) return;
   const hint = words.cloneNode(true);
   hint.removeAttribute("id");
+  hint.dataset.lent = "";
   number.append(hint);
 };
 

@@ -32,6 +32,7 @@ const MORPH = {
   callbacks: {
     beforeNodeMorphed: (old) => !stays(old),
     beforeAttributeUpdated: (name, node) => !isOurs(name, node),
+    beforeNodeRemoved: (old) => !("lent" in (old.dataset ?? {})),
   },
 };
 
