@@ -85,6 +85,7 @@ def _pages(project: str, demo: str, large: str, head: int, logged: int) -> Itera
         yield Page(name, [address])
     for name, experiment, until in (("results", demo, head), (f"results, {GOALS} x {VARIANTS}", large, head)):
         yield Page(f"{name}, first look at a past moment", _moments(experiment, until))
+        yield Page("  by segment", [f"{address}&by=device" for address in _moments(experiment, until)])
         yield Page(f"{name}, second look", [f"{experiments}/{experiment}?asOf={until // 2}"])
     if logged:
         yield Page(
