@@ -83,8 +83,7 @@ async def test_a_page_of_many_goals_and_variants_is_short(
     split = page.text.partition('class="cards traffic"')[2].partition("</table>")[0]
     described = re.findall(r'class="explained" tabindex="0" aria-describedby="(why-[^"]+)"', split)
     assert len(described) == split.count('class="num"', split.index("<tbody>")) == VARIANTS * 5
-    said = page.text.partition('class="cards traffic"')[2].partition("</table>")[0]
-    assert set(described) == set(re.findall(r'role="tooltip" id="(why-[^"]+)"', said))
+    assert set(described) == set(re.findall(r'role="tooltip" id="(why-[^"]+)"', split))
 
 
 async def test_a_short_page_leads_to_every_goal_and_variant(

@@ -97,10 +97,8 @@ async def test_an_error_ends_the_session_and_the_next_moment_has_another(
     assert [session.closed for session in opened] == [True, False]
 
 
-async def test_a_request_that_goes_away_leaves_the_session_in_order(
-    database_url, project_id, tested, opened, monkeypatch
-) -> None:
-    """In the middle of a replay, or while it waits for its turn: the next moment is right."""
+def held_up(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Each replay stops in its middle: an event says that one has come there, another lets them go on."""
     reached, go_on, apply = asyncio.Event(), asyncio.Event(), conversions.apply
 
     async def slow(*given) -> None:
@@ -109,6 +107,14 @@ async def test_a_request_that_goes_away_leaves_the_session_in_order(
         await apply(*given)
 
     monkeypatch.setattr(conversions, "apply", slow)
+    return reached, go_on
+
+
+async def test_a_request_that_goes_away_leaves_the_session_in_order(
+    database_url, project_id, tested, opened, monkeypatch
+) -> None:
+    """In the middle of a replay, or while it waits for its turn: the next moment is right."""
+    reached, go_on = held_up(monkeypatch)
     begun = asyncio.create_task(tested.derive(moment(project_id, 20)))
     await reached.wait()
     waiting = asyncio.create_task(tested.derive(moment(project_id, 25)))
@@ -251,14 +257,7 @@ async def test_an_error_ahead_harms_nobody(database_url, project_id, tested, ope
 
 async def test_who_went_away_takes_nobody_s_place(database_url, project_id, tested, monkeypatch) -> None:
     """As many as may wait do and then do not: the next one is let in, and has the right answer."""
-    reached, go_on, apply = asyncio.Event(), asyncio.Event(), conversions.apply
-
-    async def slow(*given) -> None:
-        reached.set()
-        await go_on.wait()
-        await apply(*given)
-
-    monkeypatch.setattr(conversions, "apply", slow)
+    reached, go_on = held_up(monkeypatch)
     gone = [
         asyncio.create_task(tested.derive(moment(project_id, 20 + number)))
         for number in range(replays.REPLAYS_WAITING_MAX)

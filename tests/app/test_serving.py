@@ -43,7 +43,7 @@ def test_the_second_start_is_quick_and_leaves_no_process_behind(tmp_path) -> Non
     """Started again, it answers after less than two seconds of work, and PostgreSQL ends with the server.
 
     Processor time, and the least of three starts, since other tests share the machine and its caches: on an idle
-    one it is most of the wait. A machine that takes longer for other work may take as much longer for this.
+    one it is most of the wait.
     """
     with running_server(None, tmp_path, "--no-demo"):
         pass
@@ -52,18 +52,10 @@ def test_the_second_start_is_quick_and_leaves_no_process_behind(tmp_path) -> Non
         with running_server(None, tmp_path, "--no-demo") as server:
             assert httpx.get(f"{server.url}/readyz").status_code == 200
             used = psutil.Process(server.process.pid).cpu_times()
-            used_seconds.append((used.user + used.system) / max(1.0, _slowness()))
+            used_seconds.append(used.user + used.system)
 
     assert min(used_seconds) < 2
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
-
-
-def _slowness() -> float:
-    """How many times as long the machine takes now as one that compiles a certain text in 60 ms."""
-    function = "def f(a, b=None, *c, **d):\n    return [x + 1 for x in c if x is not b]\n"
-    began = time.process_time()
-    compile(function * 900, "text", "exec")
-    return (time.process_time() - began) / 0.06
 
 
 @pytest.mark.parametrize(("trusted", "scheme"), [("", "https"), ("10.0.0.0/8", "http")])

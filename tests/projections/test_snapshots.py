@@ -49,7 +49,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 
 
 @settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "12")),
+    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
