@@ -29,8 +29,10 @@ from app.templates.charts import OverTime
 from app.told_counts import ToldCounts
 from app.upkeep import keep_partitions
 from app.worker import ProjectionWorker
+from stats import special
 
 OVER_TIME_BYTES_MAX = 16 * 1024 * 1024
+WARM_UP_AFTER_SECONDS = 1.0
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -84,6 +86,7 @@ async def open_services(
     told, live = ToldCounts(), Live(pool)
     replays = Replays(lambda: connect(database_url), settings.archive_dir)
     telling = asyncio.create_task(told.keep(pool), name="told counts")
+    warming = asyncio.create_task(_warm_up(), name="statistics")
     try:
         yield Services(
             settings=settings,
@@ -111,6 +114,7 @@ async def open_services(
         )
     finally:
         upkeep.cancel()
+        warming.cancel()
         await live.close()
         await replays.close()
         await writer.stop()
@@ -118,5 +122,11 @@ async def open_services(
         worker.stop()
         if working is not None:
             await working
-        await asyncio.gather(upkeep, telling, return_exceptions=True)
+        await asyncio.gather(upkeep, telling, warming, return_exceptions=True)
         await pool.close()
+
+
+async def _warm_up() -> None:
+    """Load what results need before anybody asks for them, once the first answers are out."""
+    await asyncio.sleep(WARM_UP_AFTER_SECONDS)
+    await asyncio.to_thread(special.load)

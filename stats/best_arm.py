@@ -3,8 +3,8 @@
 import functools
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 _NODES = 200

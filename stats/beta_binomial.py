@@ -1,7 +1,8 @@
 """Bayes for small counts: two rates with beta posteriors, compared exactly."""
 
 import numpy as np
-from scipy import special
+
+from stats import special
 
 _TERMS_MAX = 10_000_000
 

@@ -5,8 +5,8 @@ formula as the mixture sequential probability ratio test. `n` counts the visitor
 """
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 _STEPS_MAX = 60

@@ -8,9 +8,8 @@ import functools
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from stats import tails
+from stats import special, tails
 from stats.group_sequential import root
 from stats.saddle_point import Floats
 

@@ -1,8 +1,8 @@
 """Non-inferiority and equivalence: that a difference is no worse, or no larger, than a margin."""
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 

@@ -5,8 +5,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.group_sequential import crossing, root
 
 Shape: TypeAlias = Literal["pocock", "obrien_fleming"]

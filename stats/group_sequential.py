@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 Spending: TypeAlias = Literal["obrien_fleming", "pocock", "power", "hwang_shih_decani"]

@@ -4,9 +4,8 @@ Arrays broadcast; `s` of `n` visitors converted, n >= 1. Newcombe 1998a compares
 """
 
 import numpy as np
-from scipy import special
 
-from stats import tails
+from stats import special, tails
 from stats.exact import binomial_log_probability
 from stats.saddle_point import Floats
 

@@ -1,8 +1,8 @@
 """The Bayesian second view: a normal posterior under a stated normal prior, and what a choice risks."""
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 

@@ -8,9 +8,8 @@ from math import ceil, inf, sqrt
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from stats import confidence_sequence, dunnett, tails
+from stats import confidence_sequence, dunnett, special, tails
 from stats.group_sequential import root
 from stats.not_enough_data import NotEnoughData
 from stats.two_proportions import restricted_rates

@@ -5,8 +5,8 @@ from math import exp, inf, log
 
 import msgspec
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.not_enough_data import NotEnoughData
 from stats.saddle_point import Floats, Mask, deviance, stirling_error
 from stats.tails import SMALLEST_P

@@ -1,8 +1,8 @@
 """Tails of the normal and of Student's law, small ones as exact as large ones."""
 
 import numpy as np
-from scipy import special
 
+from stats import special
 from stats.saddle_point import Floats
 
 # A p-value is never reported as 0: below this it is this.

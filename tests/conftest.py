@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 import warnings
@@ -39,6 +40,10 @@ _MEMORY_BYTES_MIN = 4 * 2**30
 
 # The commands refuse such a server unless they are told so by name.
 os.environ.setdefault("PROOFLOG_ALLOW_UNSAFE", "fsync,full_page_writes")
+
+# Servers in processes of their own start as people start them: what Python compiled once it finds again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import httpx
 import psutil
@@ -56,6 +57,21 @@ def test_the_second_start_is_quick_and_leaves_no_process_behind(tmp_path) -> Non
 
     assert min(used_seconds) < 2
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+def test_what_results_need_is_loaded_behind_the_first_answers(database_url, tmp_path) -> None:
+    """Scipy takes a quarter of a start and no answer but results needs it: it comes a second later, unasked."""
+
+    def holds_scipy(process: psutil.Process) -> bool:
+        return any("scipy" in Path(file.path).parts for file in process.memory_maps())
+
+    with running_server(database_url, tmp_path, "--no-demo") as server:
+        process = psutil.Process(server.process.pid)
+        assert not holds_scipy(process)
+        deadline = time.monotonic() + 30
+        while not holds_scipy(process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert holds_scipy(process)
 
 
 @pytest.mark.parametrize(("trusted", "scheme"), [("", "https"), ("10.0.0.0/8", "http")])
