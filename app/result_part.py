@@ -1,74 +1,118 @@
-"""The part of results that a page shows at first: some of many goals and variants, each of them in full."""
+"""The part of results that a page shows: some of many goals, variants, segments and days, each of them in full."""
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from app.result_breakdown import Segment
+from app.result_history import Change
 from app.results_shape import GoalResult, Results
+from app.sheets import Sheet, sheet_number, sheet_of
 
 # A row is a variant of a goal, with its mark, its line over time and all that its numbers say of themselves.
 ROWS_MAX = 10
 VARIANTS_MAX = 5
 # Rows of a breakdown, one for each value and variant, are shorter; a quarter of them where the split has many.
 SEGMENT_ROWS_MAX = 50
+# Numbers of the table by day.
+_DAY_NUMBERS_MAX = 100
+_LISTS = ("variants", "segments", "days", "changes")
 _ROLES = ("primary", "guardrail", "secondary")
-Extent = Literal["", "variants", "all"]
+# Of the experiment's history.
+CHANGES_MAX = 50
+
+_Row = TypeVar("_Row")
 
 
-class Part(NamedTuple):
-    """Results with the goals and variants that are shown; the other goals; whether variants are left out.
+class Turned(NamedTuple):
+    """To which page each list on the page of results is turned; `whole` shows all of all."""
 
-    `asked` is the part of a query that shows as much.
-    """
-
-    results: Results
-    others: list[GoalResult]
-    extent: Extent
-    leaves_out_variants: bool
+    pages: dict[str, int]
+    whole: bool = False
 
     @property
-    def segments_max(self) -> int | None:
-        """How many values of a breakdown are shown, those with the most visitors; None for all."""
-        rows = SEGMENT_ROWS_MAX // 4 if self.leaves_out_variants else SEGMENT_ROWS_MAX
-        return None if self.extent else rows // len(self.results.variants)
+    def fields(self) -> list[tuple[str, str]]:
+        """The fields of a query that turns a page so."""
+        turned = [(name, str(page)) for name, page in self.pages.items() if page > 1]
+        return [("show", "all")] if self.whole else turned
 
     @property
     def asked(self) -> str:
-        """What to add to a query of the page, so that it goes on showing as much."""
-        return f"&show={self.extent}" if self.extent else ""
+        """The same to add to a query."""
+        return "".join(f"&{name}={value}" for name, value in self.fields)
+
+    def to(self, name: str, page: int) -> "Turned":
+        """With one list turned to another page."""
+        return self._replace(pages={**self.pages, name: page})
+
+    def page(self, name: str) -> int:
+        """Where a list is."""
+        return self.pages.get(name, 1)
 
 
-def extent_of(asked: str) -> Extent:
-    """How much was asked for: a part, every variant of the goals shown, or all."""
-    return next((extent for extent in get_args(Extent) if extent == asked), "")
+class Part(NamedTuple):
+    """Results with the goals and variants that are shown; the other goals; the page's treatments among all."""
+
+    results: Results
+    others: list[GoalResult]
+    treatments: Sheet[UUID]
+    turned: Turned
+
+    def segments(self, found: list[Segment]) -> Sheet[Segment]:
+        """The values of a breakdown that are shown, those with the most visitors first."""
+        rows = SEGMENT_ROWS_MAX // 4 if self.treatments.pages > 1 else SEGMENT_ROWS_MAX
+        return self._sheet(found, rows // len(self.results.variants), self.turned.page("segments"))
+
+    def days(self, count: int) -> Sheet[int]:
+        """Which of so many days are shown as numbers: the last ones first, in their order."""
+        each = _DAY_NUMBERS_MAX // len(self.results.variants)
+        sheet = self._sheet(range(count)[::-1], each, self.turned.page("days"))
+        return sheet._replace(rows=sheet.rows[::-1])
+
+    def changes(self, newest_first: list[Change]) -> Sheet[Change]:
+        """What is shown of the experiment's history."""
+        return self._sheet(newest_first, CHANGES_MAX, self.turned.page("changes"))
+
+    def _sheet(self, rows: Sequence[_Row], each: int, number: int) -> Sheet[_Row]:
+        return sheet_of(rows, len(rows) if self.turned.whole else each, number)
 
 
-def part_of(results: Results, goal: str | None, extent: Extent) -> Part:
-    """The goal asked for and the most important ones, as many as fit, in their order; the same of variants."""
-    if extent == "all":
-        return Part(results, [], extent, leaves_out_variants=False)
-    variants = {each.variant_id for each in results.variants} if extent else _variants(results)
+def turned_to(query: Mapping[str, str]) -> Turned:
+    """What a query asks for; what is no number of a page is the first."""
+    pages = {name: sheet_number(query.get(name, "")) for name in _LISTS}
+    return Turned(pages, whole=query.get("show") == "all")
+
+
+def part_of(results: Results, goal: str | None, turned: Turned) -> Part:
+    """The goal asked for and the most important ones, as many as fit, in their order; of many variants a page."""
+    treatments = _treatments(results)
+    if turned.whole:
+        return Part(results, [], Sheet(treatments, 1, 1), turned)
+    sheet = sheet_of(treatments, VARIANTS_MAX - 1, turned.page("variants"))
+    shown = {each.variant_id for each in results.variants if each.is_control} | set(sheet.rows)
+    most = min(len(results.variants), VARIANTS_MAX)
     ordered = sorted(results.goals, key=lambda each: (each.name != goal, _ROLES.index(each.role)))
-    chosen = {each.name for each in ordered[: max(1, ROWS_MAX // len(variants))]}
+    chosen = {each.name for each in ordered[: max(1, ROWS_MAX // most)]}
     return Part(
-        _only(results, chosen, variants),
+        _only(results, chosen, shown),
         [each for each in results.goals if each.name not in chosen],
-        extent,
-        leaves_out_variants=len(variants) < len(results.variants),
+        sheet,
+        turned.to("variants", sheet.number),
     )
 
 
-def _variants(results: Results) -> set[UUID]:
-    """The control, and of the others first those for which a primary goal, or else any, has a verdict."""
+def _treatments(results: Results) -> list[UUID]:
+    """All but the control, first those for which a primary goal, or else any, has a verdict."""
     called: dict[UUID, int] = {}
     for goal in results.goals:
         for comparison in goal.comparisons:
             if comparison.verdict in {"better", "worse"}:
                 weight = 0 if goal.role == "primary" else 1
                 called[comparison.variant_id] = min(weight, called.get(comparison.variant_id, 2))
-    ordered = sorted(results.variants, key=lambda each: (not each.is_control, called.get(each.variant_id, 2)))
-    return {each.variant_id for each in ordered[:VARIANTS_MAX]}
+    treatments = [each.variant_id for each in results.variants if not each.is_control]
+    return sorted(treatments, key=lambda variant_id: called.get(variant_id, 2))
 
 
 def _only(results: Results, goals: set[str], variants: set[UUID]) -> Results:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.compression import quickly_compressed
 from app.result_breakdown import VALUES_MAX
 from app.result_part import ROWS_MAX, VARIANTS_MAX
 from tests.app.http_project import HttpProject, Json, conversion, impression, log_in
@@ -84,12 +85,20 @@ async def test_a_page_of_many_goals_and_variants_is_short(
     described = re.findall(r'class="explained" tabindex="0" aria-describedby="(why-[^"]+)"', split)
     assert len(described) == split.count('class="num"', split.index("<tbody>")) == VARIANTS * 5
     assert set(described) == set(re.findall(r'role="tooltip" id="(why-[^"]+)"', split))
+    assert '<details id="by-day">' in page.text
+    [earlier] = re.findall(r'<a rel="next" href="([^"]*)">Earlier days', page.text)
+    turned = await visitor.get(html.unescape(earlier))
+    assert '<details id="by-day" open>' in turned.text
+    assert "Earlier days" not in turned.text
+    days = re.findall(r'<tr><th scope="row">(\d{4}-\d\d-\d\d)<', turned.text + page.text)
+    assert days == sorted(set(days))
+    assert len(days) == 29
 
 
 async def test_a_short_page_leads_to_every_goal_and_variant(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
-    """By plain links: each goal with what is decided of it, every variant, all on one page; exports have all."""
+    """By plain links: each goal with what is decided of it, all on one page; exports have all."""
     experiment = await large(project)
     page = await visitor.get(address(experiment))
     further = re.findall(r'<li><a href="([^"]*)">(goal [^<]*)</a>', page.text)
@@ -101,33 +110,55 @@ async def test_a_short_page_leads_to_every_goal_and_variant(
         assert len(found.content) <= WEIGHT_MAX
 
     links = {text: html.unescape(link) for link, text in re.findall(r'<a href="([^"]*)">([^<]*)</a>', page.text)}
-    variants = await visitor.get(f"{address(experiment)}{links['Show every variant']}")
-    assert rows_of(variants, "goal") == [f"Variant {at}" for at in range(VARIANTS)]
     whole = await visitor.get(f"{address(experiment)}{links['Everything on one long page']}")
+    assert len(quickly_compressed(whole.content, "br")) <= WEIGHT_MAX
     assert sorted(goals_of(whole)) == sorted(f"goal & {at}" for at in range(GOALS))
     assert rows_of(whole, "goal") == [f"Variant {at}" for at in range(VARIANTS)]
-    assert "Show every variant" not in whole.text
+    assert "Further variants" not in whole.text
     export = await visitor.get(f"{address(experiment)}/export?format=csv")
     assert len(export.text.splitlines()) == 1 + GOALS * VARIANTS
+
+
+async def test_variants_have_pages_each_with_the_control(visitor: httpx.AsyncClient, project: HttpProject) -> None:
+    """Four others at a time, those with a verdict first; each is on one page, and no page is long."""
+    experiment = await large(project)
+    page, seen = await visitor.get(f"{address(experiment)}?by=device"), []
+    for number in range(1, 6):
+        assert len(page.content) <= WEIGHT_MAX
+        assert f"Page {number} of 5" in page.text
+        shown = rows_of(page, "goal")
+        assert "Variant 1" in shown
+        assert shown == sorted(shown, key=lambda name: int(name.split()[1]))
+        assert set(rows_of(page, "goal")) == set(re.findall(r'data-label="Variant">([^<]*)<', page.text))
+        seen += [name for name in shown if name != "Variant 1"]
+        link = re.findall(r'<a rel="next" href="([^"]*)">Further variants', page.text)
+        assert len(link) == (number < 5)
+        if link:
+            page = await visitor.get(f"{address(experiment)}{html.unescape(link[0])}")
+    assert f"Variant {VARIANTS - 1}" in seen[:4]
+    assert sorted(seen) == sorted(f"Variant {at}" for at in range(VARIANTS) if at != 1)
+    [back] = re.findall(r'<a rel="prev" href="([^"]*)">Variants before', page.text)
+    assert "Page 4 of 5" in (await visitor.get(f"{address(experiment)}{html.unescape(back)}")).text
 
 
 async def test_a_moment_and_a_choice_go_along_with_what_is_shown(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
-    """Links and forms of a page that shows every variant, as of a position, lead to pages that do."""
+    """Links and forms of a page that is turned to other variants, as of a position, lead to pages that are."""
     experiment = await large(project)
     position = (await project.results(experiment))["asOf"]["position"] - 1
-    page = await visitor.get(f"{address(experiment)}?asOf={position}&show=variants&goal=goal+%26+3")
-    assert goals_of(page) == ["goal & 3"]
+    page = await visitor.get(f"{address(experiment)}?asOf={position}&variants=2&goal=goal+%26+3")
+    variants = rows_of(page, "goal")
+    assert goals_of(page) == ["goal & 3", "goal & 48"]
     [link] = re.findall(r'<li><a href="([^"]*)">goal &amp; 7</a>', page.text)
     found = await visitor.get(f"{address(experiment)}{html.unescape(link)}")
-    assert goals_of(found) == ["goal & 7"]
-    assert len(rows_of(found, "goal")) == VARIANTS
+    assert goals_of(found) == ["goal & 7", "goal & 48"]
+    assert rows_of(found, "goal") == variants != rows_of(await visitor.get(address(experiment)), "goal")
     assert f"at position {position}," in re.sub(r"\s+", " ", found.text)
-    assert found.text.count('<input type="hidden" name="show" value="variants">') == 2
+    assert found.text.count('<input type="hidden" name="variants" value="2">') == 2
     [back] = re.findall(r'<a href="([^"]*)">See what is known now', found.text)
     now = await visitor.get(html.unescape(back))
-    assert (goals_of(now), len(rows_of(now, "goal"))) == (["goal & 7"], VARIANTS)
+    assert (goals_of(now), rows_of(now, "goal")) == (goals_of(found), variants)
     assert "at position" not in now.text
 
 
@@ -135,7 +166,7 @@ async def test_a_moment_and_a_choice_go_along_with_what_is_shown(
 async def test_a_page_of_many_segments_is_short(
     visitor: httpx.AsyncClient, project: HttpProject, count: int, segments: int
 ) -> None:
-    """At most 100 KB: those with the most visitors, and a way to all, among which they say the same."""
+    """At most 100 KB each: those with the most visitors first, each on one page, and the same on one long page."""
     if count < VARIANTS:
         variants = [
             {"name": f"Variant {at}", "isControl": at == 0, "weight": 1, "changes": []} for at in range(count)
@@ -157,12 +188,15 @@ async def test_a_page_of_many_segments_is_short(
     assert len(page.content) <= WEIGHT_MAX
     shown = segments_of(page)
     assert len(shown) == segments
-    links = re.findall(r'<a href="([^"]*)">Show the others too', page.text)
-    assert len(links) == (segments < VALUES_MAX)
-    whole = segments_of(await visitor.get(html.unescape(links[0]))) if links else shown
+    while link := re.findall(r'<a rel="next" href="([^"]*)">Fewer visitors', page.text):
+        page = await visitor.get(html.unescape(link[0]))
+        assert len(page.content) <= WEIGHT_MAX
+        shown += segments_of(page)
+    assert len(shown) == VALUES_MAX
+    whole = segments_of(await visitor.get(f"{address(experiment)}?by=referrer&show=all"))
     assert len(whole) == VALUES_MAX
     if count <= VARIANTS_MAX:
-        assert whole[: len(shown)] == shown
+        assert whole == shown
 
 
 def segments_of(page: httpx.Response) -> list[str]:
@@ -189,18 +223,20 @@ async def test_a_goal_stays_chosen_before_anybody_was_exposed(
     assert "goal=goal%207" in link
 
 
-@pytest.mark.parametrize("asked", ["nonsense", "ALL", "", "variants2"])
-async def test_an_unknown_extent_shows_the_short_page(
+@pytest.mark.parametrize(
+    "asked", ["show=nonsense", "show=ALL", "variants=0", "variants=-2", "variants=99", "days=x"]
+)
+async def test_what_no_page_is_called_shows_one_that_is_there(
     visitor: httpx.AsyncClient, project: HttpProject, asked: str
 ) -> None:
-    """As if nothing had been asked for."""
+    """As if nothing had been asked for, or the last one."""
     fields: dict[str, Any] = {"goals": [goal(at) for at in range(6)]}
     experiment = await project.running(**fields)
     await project.accepted(impression(experiment, 0, "v"), impression(experiment, 1, "w"))
     await project.results(experiment)
-    page = await visitor.get(f"{address(experiment)}?show={asked}")
+    page = await visitor.get(f"{address(experiment)}?{asked}")
     assert goals_of(page) == [f"goal {at}" for at in range(ROWS_MAX // 2)]
-    assert "Show every variant" not in page.text
+    assert "Further variants" not in page.text
 
 
 def goal(at: int) -> Json:

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from app import result_part
 from app.http.dashboard import pages
 from tests.app.http_project import HttpProject, another_browser, csrf, event, impression, log_in, open_project
 from tests.app.people_of import PASSWORD, add_user, send, settings_of, user_id
@@ -261,12 +262,12 @@ async def test_what_comes_twice_at_the_same_moment_happens_once(
         assert statuses == [200, 409], path
 
 
-async def test_lists_without_an_end_show_their_newest_and_the_way_to_more(
+async def test_lists_without_an_end_have_pages(
     admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Projects, users, keys, links and the history of an experiment: some rows, a link to more, and a bound."""
-    monkeypatch.setattr(pages, "ROWS_FIRST", 1)
-    monkeypatch.setattr(pages, "ROWS_MAX", 2)
+    """Projects, users, keys, links and the history of an experiment: the newest first, and ways on and back."""
+    monkeypatch.setattr(pages, "ROWS_MAX", 1)
+    monkeypatch.setattr(result_part, "CHANGES_MAX", 1)
     experiment, settings = await project.create(), f"{settings_of(project)}/settings"
     for number in range(3):
         await open_project(project.client, f"Project {number}")
@@ -284,14 +285,35 @@ async def test_lists_without_an_end_show_their_newest_and_the_way_to_more(
         (settings, "links", r"Revoke<span", 3),
         (results, "changes", r'<li value="\d"', 4),
     ):
-        first = (await admin.get(path)).text
-        assert len(re.findall(row, first)) == 1, name
-        assert f"The newest 1 of {most}." in first, name
-        [more] = re.findall(rf'href="([^"]*[?;]{name}=2)#\w+">Show more', first)
-        second = (await admin.get(html.unescape(more))).text
-        assert len(re.findall(row, second)) == 2, name
-        assert f"The newest 2 of {most}." in second, name
-        assert len(re.findall(row, (await admin.get(path, params={name: "99"})).text)) == 2
-        assert len(re.findall(row, (await admin.get(path, params={name: "²"})).text)) == 1
+        address, seen = path, []
+        for number in range(1, most + 1):
+            shown = (await admin.get(html.unescape(address))).text
+            seen += re.findall(row, shown)
+            assert len(seen) == number, name
+            assert f"Page {number} of {most}" in shown, name
+            on = re.findall(rf'<a rel="next" href="([^"]*[?;]{name}=\d+#\w+)">Older', shown)
+            assert len(on) == (number < most), name
+            address = on[0] if on else ""
+        [back] = re.findall(r'<a rel="prev" href="([^"]*)">Newer', shown)
+        assert f"Page {most - 1} of {most}" in (await admin.get(html.unescape(back))).text
+        assert f"Page {most} of {most}" in (await admin.get(path, params={name: "99"})).text
+        for nonsense in ("²", "0", "-1", "1" * 40):
+            assert f"Page 1 of {most}" in (await admin.get(path, params={name: nonsense})).text
     assert "Person 2" in (await admin.get(settings)).text
-    assert "changes=2" in re.search('data-view="([^"]+)"', second)[1]
+    assert f"changes={most}" in re.search('data-view="([^"]+)"', shown)[1]
+
+
+async def test_a_new_key_replaces_the_newest_whatever_page_of_them_is_shown(
+    admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form names the newest key, so that two who make one at once make one; old ones do not count for it."""
+    monkeypatch.setattr(pages, "ROWS_MAX", 1)
+    await project.call("POST", "/secret-keys/rotate")
+    settings = f"{settings_of(project)}/settings"
+    named = [
+        re.search('name="newest" value="([^"]*)"', (await admin.get(f"{settings}?keys={number}")).text)[1]
+        for number in (1, 2)
+    ]
+    assert named[0] == named[1]
+    answer = await send(admin, f"{settings_of(project)}/secret-keys", newest=named[1])
+    assert answer.status_code == 200

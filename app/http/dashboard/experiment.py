@@ -13,14 +13,14 @@ from litestar.params import FromPath
 from app.experiments import read_experiment
 from app.find_results import Found, asked_for
 from app.http.dashboard.access import require_experiment
-from app.http.dashboard.pages import HOME, AnyRequest, first_of, page, services_of
+from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
 from app.http.results import find_counted
 from app.kept import Kept
 from app.problems import Problem
 from app.replays import Ahead, Past, Replays
 from app.result_breakdown import DIMENSIONS, Breakdown, breakdown_of
 from app.result_history import Change, history_of
-from app.result_part import Part, extent_of, part_of
+from app.result_part import Part, part_of, turned_to
 from app.result_series import series_of
 from app.results_shape import Results
 from app.templates.charts import OverTime, over_time
@@ -69,8 +69,8 @@ async def results_page(
     """The page of results at the address `here`: an experiment's own, or that of a share link.
 
     The query may hold `asOf` (a time or a position), or `at` in epoch seconds, which is what the slider
-    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`; `show`,
-    how much of many goals and variants.
+    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`;
+    `variants`, `segments`, `days` and `changes`, to which page of those it is turned, or `show=all`.
     Behind a share link nobody is logged in: `login` is None in the template, which then shows nothing that
     changes something or leads elsewhere.
     """
@@ -93,7 +93,7 @@ async def results_page(
     except psycopg.errors.QueryCanceled:
         raise Problem(503, "breakdown_too_slow", "so many visitors cannot be broken down at the moment") from None
     results = await services.results.of(found)
-    part = part_of(results, query.get("goal"), extent_of(query.get("show", "")))
+    part = part_of(results, query.get("goal"), turned_to(query))
     async with services.pool.connection() as connection:
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
@@ -115,7 +115,7 @@ async def results_page(
             as_of=as_of,
             method=method,
             chosen=found.counted.by_day.goal.name if found.counted.by_day else None,
-            changes=first_of(request, "changes", changes[::-1]),
+            changes=changes[::-1],
             told=told,
             breakdown=_breakdown(found, results, _dimension(query.get("by"))),
             dimensions=DIMENSIONS,
@@ -154,7 +154,7 @@ def _over_time(known: Kept[OverTime], found: Found, part: Part, changes: list[Ch
         return None
     # The digest covers the position, and with it all that happened until then.
     results = part.results
-    key = results.digest, by_day.goal.name, part.extent
+    key = results.digest, by_day.goal.name, part.turned.whole, part.treatments.number
     shown = known.get(key)
     if shown is None:
         series = series_of(found.counted, _alpha(results, by_day.goal))

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from app.experiments import read_experiments
 from app.find_results import find_counted_of
 from app.http.dashboard.access import require_role
-from app.http.dashboard.pages import AnyRequest, page, services_of
+from app.http.dashboard.pages import AnyRequest, page, services_of, turned
 from app.projects import parse_project_id
 from app.results_shape import Results
 from app.services import Services
@@ -41,26 +41,19 @@ async def experiments_page(request: AnyRequest, project_id: FromPath[str]) -> Re
         experiments = await read_experiments(connection, wanted)
     status = request.query_params.get("status")
     chosen = [each for each in experiments if status not in STATUSES or each.status == status]
-    asked = request.query_params.get("page", "")[:6]
-    number = min(int(asked), _pages(chosen)) if asked.isdecimal() and int(asked) > 0 else 1
-    shown = chosen[(number - 1) * ROWS_MAX : number * ROWS_MAX]
+    sheet = turned(request, "page", chosen, ROWS_MAX)
     return page(
         request,
         "experiments.html",
         project=project,
-        rows=await _with_results(services, wanted, shown),
+        rows=await _with_results(services, wanted, sheet.rows),
         counts=Counter(each.status for each in experiments),
         total=len(experiments),
         only=status if status in STATUSES else None,
         statuses=STATUSES,
-        number=number,
-        pages=_pages(chosen),
+        sheet=sheet,
         may_edit=login.may(wanted, "editor"),
     )
-
-
-def _pages(experiments: list[Experiment]) -> int:
-    return max(1, -(-len(experiments) // ROWS_MAX))
 
 
 async def _with_results(services: Services, project_id: UUID, experiments: list[Experiment]) -> list[Row]:

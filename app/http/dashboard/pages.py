@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -12,6 +12,7 @@ from app.compression import chosen_coding, quickly_compressed
 from app.http.auth import came_by_tls
 from app.problems import ProblemBody
 from app.services import Services
+from app.sheets import Sheet, sheet_number, sheet_of
 from app.templates import render
 
 HOME = "/dashboard"
@@ -32,23 +33,11 @@ SECURITY_HEADERS = {
 # No dots, backslashes or second slash at the start: nothing that a browser could read as another place.
 _OWN_PATH = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[A-Za-z0-9_.:%&=+-]*)?")
 
-# Of a list as long as it may become, so many rows at first, four times as many with each "show more".
-ROWS_FIRST, ROWS_MAX = 50, 1_000
+# Of a list as long as it may become, each page.
+ROWS_MAX = 50
 
 AnyRequest = Request[Any, Any, Any]
 _Row = TypeVar("_Row")
-
-
-class Shown(NamedTuple, Generic[_Row]):
-    """The first rows of a list, and how many there are in all.
-
-    `more` is how many to ask for to see more, None at the most; `asked` the part of a query that shows as many.
-    """
-
-    rows: list[_Row]
-    total: int
-    more: int | None
-    asked: str
 
 
 def page(request: AnyRequest, name: str, /, status: int = 200, **context: object) -> Response[bytes]:
@@ -64,12 +53,9 @@ def page(request: AnyRequest, name: str, /, status: int = 200, **context: object
     return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
-def first_of(request: AnyRequest, name: str, rows: list[_Row]) -> Shown[_Row]:
-    """As many of a list's rows as the query asks for under `name`, within bounds."""
-    asked = request.query_params.get(name, "")[:6]
-    count = min(max(int(asked), ROWS_FIRST), ROWS_MAX) if asked.isascii() and asked.isdigit() else ROWS_FIRST
-    more = min(4 * count, ROWS_MAX) if count < min(len(rows), ROWS_MAX) else None
-    return Shown(rows[:count], len(rows), more, f"&{name}={count}" if count > ROWS_FIRST else "")
+def turned(request: AnyRequest, name: str, rows: Sequence[_Row], each: int | None = None) -> Sheet[_Row]:
+    """The page of a list that the query asks for under `name`."""
+    return sheet_of(rows, each or ROWS_MAX, sheet_number(request.query_params.get(name, "")))
 
 
 def masked(token: str) -> str:

@@ -8,9 +8,10 @@ from litestar import Response, get
 
 from app.experiments import count_experiments
 from app.http.dashboard.access import login_of
-from app.http.dashboard.pages import AnyRequest, Shown, first_of, page, services_of
+from app.http.dashboard.pages import AnyRequest, page, services_of, turned
 from app.problems import Problem
 from app.projects import Project, read_arrived, read_projects
+from app.sheets import Sheet
 from domain.plan import ExperimentStatus
 
 
@@ -35,7 +36,7 @@ async def show_projects(request: AnyRequest, *, problem: Problem | None = None, 
     login = login_of(request)
     async with services_of(request).pool.connection() as connection:
         newest_first = reversed(await read_projects(connection))
-        seen = first_of(request, "projects", [known for known in newest_first if login.sees(known.project_id)])
+        seen = turned(request, "projects", [known for known in newest_first if login.sees(known.project_id)])
         counted = await count_experiments(connection)
         arrived = await read_arrived(connection, [project.project_id for project in seen.rows])
     rows = [_row(known, known.project_id in arrived, counted.get(known.project_id, {})) for known in seen.rows]
@@ -43,7 +44,7 @@ async def show_projects(request: AnyRequest, *, problem: Problem | None = None, 
         request,
         "projects.html",
         problem.status if problem else 200,
-        projects=Shown(rows, seen.total, seen.more, seen.asked),
+        projects=Sheet(rows, seen.number, seen.pages),
         problem=problem,
         name=name,
         project_id=uuid4(),

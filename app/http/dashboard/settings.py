@@ -10,7 +10,7 @@ from litestar.response import Redirect
 
 from app.experiments import read_experiments
 from app.http.dashboard.access import login_of, require_admin_login, require_role
-from app.http.dashboard.pages import HOME, AnyRequest, first_of, form_of, own_origin, page, services_of
+from app.http.dashboard.pages import HOME, AnyRequest, form_of, own_origin, page, services_of, turned
 from app.http.dashboard.projects import show_projects
 from app.problems import Problem
 from app.projects import change_origins, create_project, read_arrived
@@ -113,12 +113,14 @@ async def show_settings(
     services = services_of(request)
     project = await services.projects.get(services.pool, project_id)
     async with services.pool.connection() as connection:
+        keys = await read_keys(connection, project_id)
         context = {
             "arrived": bool(await read_arrived(connection, [project_id])),
-            "keys": first_of(request, "keys", await read_keys(connection, project_id)),
+            "keys": turned(request, "keys", keys),
+            "newest_key": keys[0] if keys else None,
             "experiments": await read_experiments(connection, project_id),
-            "users": first_of(request, "users", _newest_first(await read_users(connection, project_id))),
-            "links": first_of(request, "links", await read_share_links(connection, project_id)),
+            "users": turned(request, "users", _newest_first(await read_users(connection, project_id))),
+            "links": turned(request, "links", await read_share_links(connection, project_id)),
         }
     running = await services.active.get(services.pool, project_id)
     origin = services.settings.public_url or own_origin(request)
