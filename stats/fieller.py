@@ -51,7 +51,8 @@ def lift_interval(
 def _one_ray(
     low: Floats, high: Floats, upper: Floats, c: Floats, m1: Floats, ray: Mask, whole: Mask
 ) -> tuple[Floats, Floats]:
-    """Keep the ray that holds the estimate; a dropped one may hold "no lift": then nothing is excluded."""
-    low = np.where(whole | (ray & (m1 < 0.0)), -np.inf, low)
+    """Keep the ray that holds the estimate; where the dropped one holds "no lift", nothing is excluded."""
+    # With a correlation the upper ray may begin above no lift while the lower one holds it.
+    low = np.where(whole | (ray & ((m1 < 0.0) | ((c <= 0.0) & (low > 0.0)))), -np.inf, low)
     high = np.where(ray & ((m1 >= 0.0) | whole | (c <= 0.0)), np.inf, high)
     return low, np.where(ray & ~whole & (m1 < 0.0) & (c > 0.0), upper, high)

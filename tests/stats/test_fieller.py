@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stats.fieller import lift_interval
@@ -15,6 +15,8 @@ positive = st.floats(1e-3, 1e3)
 correlation = st.floats(-0.99, 0.99)
 
 
+# The set of ratios is two rays, and no lift is in the lower one.
+@example(1.0, 6.0, 1.0, 1.5, 6.0, 0.8515625)
 @given(positive, st.floats(-1e3, 1e3), positive, positive, st.floats(0.5, 30), correlation)
 def test_lift_and_difference_never_disagree(mean0, mean1, sd0, sd1, critical, rho):
     """The lift excludes 0 exactly when the difference does, bounded or not, and holds the estimate."""
