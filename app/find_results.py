@@ -9,7 +9,8 @@ from uuid import UUID
 
 from app.experiments import read_experiment
 from app.problems import RETRY_AFTER_SECONDS, Problem
-from app.replays import Connection, Moment, Past, Replays
+from app.replay_sessions import Connection
+from app.replays import Moment, Past, Replays
 from app.results import Asked, results_of
 from app.results_shape import Lag, Method, Results
 from domain import refusals

@@ -1,25 +1,23 @@
-"""Past moments of experiments, derived in a session that is kept for a while; those asked for last are kept."""
+"""Past moments of experiments, derived from the log; those asked for last are kept."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-import psycopg
 
 from app.kept import Kept
 from app.log_writer import Overloaded
+from app.replay_sessions import Connection, ReplaySessions
 from projections.event_log import positions_at, received_at
 from projections.results import Counted, Detail, read_pasts
 
 REPLAYS_WAITING_MAX = 8
-SESSION_IDLE_SECONDS = 60.0
 # Of all past moments that are kept, by what a row and its numbers take.
 PAST_BYTES_MAX = 24 * 1024 * 1024
 _ROW_BYTES = 600
@@ -29,8 +27,6 @@ AHEAD_EVENTS_MAX = 2_000_000
 _LOOKED_AHEAD_MAX = 500
 
 _log = logging.getLogger("prooflog.replays")
-
-Connection = psycopg.AsyncConnection[Any]
 
 
 class Past(NamedTuple):
@@ -74,19 +70,18 @@ class Ahead(NamedTuple):
 
 
 class Replays:
-    """Derives one past state at a time, since each reads the log up to its position, and lets few wait.
+    """Derives few past states at a time, since each reads the log up to its position, and lets few wait.
 
     What was counted as of a position never changes, so those asked for last are kept in `known`.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], archive: Path | None = None) -> None:
         self.known: Kept[Past] = Kept(PAST_BYTES_MAX, Past.size_bytes)
-        self._connect, self._archive = connect, archive
-        self._turn = asyncio.Semaphore(1)
-        self._waiting, self._asked = 0, asyncio.Event()
+        self._sessions, self._archive = ReplaySessions(connect), archive
+        self._waiting, self._asked, self._answered = 0, asyncio.Event(), asyncio.Event()
+        self._answered.set()
         self._replaying: set[asyncio.Task[None]] = set()
-        self._session: Connection | None = None
-        self._idle: asyncio.Task[None] | None = None
+        self._under_way: dict[Moment, asyncio.Future[Past | None]] = {}
         self._ahead: Ahead | None = None
         self._wish: Ahead | None = None
         self._looking_ahead: asyncio.Task[None] | None = None
@@ -105,10 +100,13 @@ class Replays:
         task.add_done_callback(lambda _: found.cancel())
         self._waiting += 1
         self._asked.set()
+        self._answered.clear()
         try:
             return await found
         finally:
             self._waiting -= 1
+            if not self._waiting:
+                self._answered.set()
 
     def look_ahead(self, ahead: Ahead) -> None:
         """Derive these too, each on the way to the next, while nobody waits; a new wish replaces the last one."""
@@ -126,35 +124,40 @@ class Replays:
         for task in self._replaying:
             task.cancel()
         await asyncio.gather(*self._replaying, return_exceptions=True)
-        await self._stop_idling()
-        if self._session is not None:
-            await self._session.close()
+        await self._sessions.close()
 
     async def _replay(self, moment: Moment, found: asyncio.Future[Past | None]) -> None:
         try:
-            async with self._turn:
-                # Who had the turn before may have asked for the same.
-                past = self.known.get(moment)
-                if past is None and not found.done():
-                    await self._read(moment, found)
+            while (other := self._under_way.get(moment)) is not None:
+                await asyncio.wait([other])
+            past = self.known.get(moment)
+            if past is not None or found.done():
                 _tell(found, past)
+                return
+            self._under_way[moment] = found
+            found.add_done_callback(lambda _: self._under_way.pop(moment, None))
+            async with self._sessions.one() as session:
+                if not found.done():
+                    await self._read(session, moment, found)
         except Exception as error:  # noqa: BLE001  (it is raised where somebody waits for it)
             if not found.done():
                 found.set_exception(error)
 
-    async def _read(self, moment: Moment, found: asyncio.Future[Past | None]) -> None:
+    async def _read(self, session: Connection, moment: Moment, found: asyncio.Future[Past | None]) -> None:
         project_id, experiment_id, position, detail = moment
-        async with self._kept_session() as session:
-            pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
-            async with contextlib.aclosing(pasts):
-                async for counted in pasts:
-                    _tell(found, await self._keep(session, moment, counted))
+        pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
+        async with contextlib.aclosing(pasts):
+            async for counted in pasts:
+                _tell(found, await self._keep(session, moment, counted))
 
     async def _look_ahead(self) -> None:
-        while (ahead := self._ahead) is not None:
+        while True:
+            await self._answered.wait()
+            if (ahead := self._ahead) is None:
+                return
             self._ahead, self._wish = None, ahead.wish
             try:
-                async with self._turn, self._kept_session() as session:
+                async with self._sessions.one() as session:
                     if await self._derive_ahead(session, ahead):
                         # One that was replaced is looked for again by the next page.
                         self._looked_ahead.put(ahead.wish, ahead)
@@ -209,41 +212,7 @@ class Replays:
         self.known.put(moment, past)
         return past
 
-    @asynccontextmanager
-    async def _kept_session(self) -> AsyncIterator[Connection]:
-        """The session for replays, made anew after an error and after some time in which nobody needed it."""
-        await self._stop_idling()
-        if self._session is None or not await _is_alive(self._session):
-            self._session = await self._connect()
-        session, self._session = self._session, None
-        try:
-            yield session
-        except BaseException:
-            await session.close()
-            raise
-        self._session = session
-        self._idle = asyncio.create_task(self._close_when_idle(session), name="idle replays")
-
-    async def _close_when_idle(self, session: Connection) -> None:
-        await asyncio.sleep(SESSION_IDLE_SECONDS)
-        self._session = None
-        await session.close()
-
-    async def _stop_idling(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-            await asyncio.gather(self._idle, return_exceptions=True)
-            self._idle = None
-
 
 def _tell(found: asyncio.Future[Past | None], past: Past | None) -> None:
     if not found.done():
         found.set_result(past)
-
-
-async def _is_alive(session: Connection) -> bool:
-    with contextlib.suppress(psycopg.Error):
-        await session.execute("")
-        return True
-    await session.close()
-    return False

@@ -6,7 +6,7 @@ import gc
 import psycopg
 import pytest
 
-from app import replays
+from app import replay_sessions, replays
 from app.database import connect
 from app.log_writer import Overloaded
 from app.replays import Ahead, Moment, Replays
@@ -69,14 +69,59 @@ async def expected(database_url: str, project_id, position: int):
         return await read_past(session, project_id, EXPERIMENT.experiment_id, position)
 
 
-async def test_one_session_serves_one_moment_after_the_other(database_url, project_id, tested, opened) -> None:
+async def test_few_sessions_serve_one_moment_after_the_other(database_url, project_id, tested, opened) -> None:
     """Whatever the order, each shows what a session of its own shows; before the creation there is nothing."""
     for position in (LAST, 12, 30, 1, 13, 12):
         found = await tested.derive(moment(project_id, position))
         wanted = await expected(database_url, project_id, position)
         assert (found and found.counted) == wanted
     assert await tested.derive(Moment(project_id, project_id, 20, None)) is None
+    assert len(opened) <= replay_sessions.SESSIONS_MAX
+
+
+async def test_who_asks_does_not_wait_until_the_tables_of_another_are_empty(
+    project_id, tested, opened, monkeypatch
+) -> None:
+    """A replay ends behind its answer, in tens of milliseconds; meanwhile another session answers."""
+    go_on, read_pasts = asyncio.Event(), replays.read_pasts
+
+    async def slow_to_end(*given):
+        async for counted in read_pasts(*given):
+            yield counted
+        await go_on.wait()
+
+    monkeypatch.setattr(replays, "read_pasts", slow_to_end)
+    async with asyncio.timeout(10):
+        assert await tested.derive(moment(project_id, 20)) is not None
+        assert await tested.derive(moment(project_id, 21)) is not None
+    third = asyncio.create_task(tested.derive(moment(project_id, 22)))
+    await asyncio.wait([third], timeout=0.2)
+    assert not third.done()
+    go_on.set()
+    assert await third is not None
+    assert len(opened) == replay_sessions.SESSIONS_MAX
+
+
+async def test_a_moment_that_two_ask_for_is_derived_once(project_id, tested, opened, monkeypatch) -> None:
+    """The second waits for the first, not for a session; should the first go away, the second has its answer."""
+    reached, go_on = held_up(monkeypatch)
+    both = [asyncio.create_task(tested.derive(moment(project_id, 20))) for _ in range(2)]
+    await reached.wait()
+    await asyncio.sleep(0.1)
     assert len(opened) == 1
+    go_on.set()
+    first, second = await asyncio.gather(*both)
+    assert first is second is not None
+    assert len(opened) == 1
+
+    reached.clear()
+    go_on.clear()
+    both = [asyncio.create_task(tested.derive(moment(project_id, 21))) for _ in range(2)]
+    await reached.wait()
+    both[0].cancel()
+    await asyncio.gather(both[0], return_exceptions=True)
+    go_on.set()
+    assert await both[1] is not None
 
 
 async def test_an_error_ends_the_session_and_the_next_moment_has_another(
@@ -114,6 +159,7 @@ async def test_a_request_that_goes_away_leaves_the_session_in_order(
     database_url, project_id, tested, opened, monkeypatch
 ) -> None:
     """In the middle of a replay, or while it waits for its turn: the next moment is right."""
+    tested._sessions._turns = asyncio.Semaphore(1)  # noqa: SLF001  (so that one waits)
     reached, go_on = held_up(monkeypatch)
     begun = asyncio.create_task(tested.derive(moment(project_id, 20)))
     await reached.wait()
@@ -149,7 +195,7 @@ async def test_a_session_that_broke_while_nobody_looked_is_replaced(
 
 async def test_a_session_is_closed_when_nobody_looks_for_a_while(project_id, tested, opened, monkeypatch) -> None:
     """Its tables go with it."""
-    monkeypatch.setattr(replays, "SESSION_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(replay_sessions, "SESSION_IDLE_SECONDS", 0.05)
     await tested.derive(moment(project_id, 20))
     async with asyncio.timeout(10):
         while not opened[0].closed:
@@ -297,7 +343,10 @@ async def test_the_end_closes_a_session_that_is_being_looked_at(project_id, test
         await asyncio.Event().wait()
         return True
 
-    monkeypatch.setattr(replays, "_is_alive", never)
+    monkeypatch.setattr(replay_sessions, "_is_alive", never)
+    async with asyncio.timeout(10):
+        while not tested._sessions._free:  # noqa: SLF001  (its tables are emptied behind the answer)
+            await asyncio.sleep(0.01)
     asked = asyncio.create_task(tested.derive(moment(project_id, 21)))
     await reached.wait()
     await tested.close()
