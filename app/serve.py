@@ -90,7 +90,8 @@ def run_process(
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """One HTTP process on a socket that is already bound."""
-    # Requests make many objects and no cycles: look for those rarely, and never in what the program is made of.
+    # Requests make many objects and no cycles, to which a test holds the pages: look for those rarely, and never
+    # in what the program is made of.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     allow_many_connections()
