@@ -60,9 +60,13 @@ class Family(msgspec.Struct, frozen=True):
             return cls(k, np.ones(1), level[..., None], level[..., None])
         loadings = dunnett.loadings(np.where(n0 > 0.0, n0, 1.0), np.where(n1 > 0.0, n1, 1.0))
         # Goals share few levels, and the visitors of their experiment.
-        fixed = np.zeros(np.broadcast_shapes(level.shape, loadings.shape[:-1]))
-        for each in np.unique(level):
-            fixed = np.where(level == each, dunnett.level(each, loadings), fixed)
+        shape = np.broadcast_shapes(level.shape, loadings.shape[:-1])
+        families = np.broadcast_to(loadings, (*shape, k)).reshape(-1, k)
+        asked = np.column_stack([np.broadcast_to(level, shape).ravel(), families])
+        places: dict[bytes, int] = {}
+        place = [places.setdefault(each.tobytes(), len(places)) for each in asked]
+        distinct = np.frombuffer(b"".join(places)).reshape(-1, k + 1)
+        fixed = dunnett.level(distinct[:, 0], distinct[:, 1:])[place].reshape(shape)
         return cls(k, loadings, fixed[..., None], (level / k)[..., None])
 
     def fixed_p(self, p: Floats) -> Floats:

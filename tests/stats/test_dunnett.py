@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 from stats import dunnett, tails
+from stats.limits import Family
 
 
 def chance_by_quadrature(z, lambdas):
@@ -55,3 +56,14 @@ def test_the_level_of_each_gives_the_error_of_the_family(treatment_n, alpha):
     level = dunnett.level(alpha, lambdas)
     assert alpha / 3.0 < level < alpha
     assert dunnett.adjusted_p(np.full(3, level), lambdas) == pytest.approx(np.full(3, alpha), rel=1e-9)
+
+
+def test_goals_together_have_the_levels_that_each_has_alone():
+    """Families that are alike are solved once: each keeps the level of its own visitors and error."""
+    sizes = np.array([[90.0, 110.0, 130.0], [90.0, 110.0, 130.0], [90.0, 110.0, 900.0], [90.0, 110.0, 130.0]])
+    control, errors = np.full((4, 1), 100.0), np.array([0.05, 0.025, 0.05, 0.05])
+    together = Family.of(control, sizes, errors).fixed_level
+    alone = [Family.of(control[at], sizes[at], errors[at]).fixed_level for at in range(4)]
+    assert together.tolist() == [each.tolist() for each in alone]
+    assert together[0] == together[3] != together[1]
+    assert together[0] != together[2]
