@@ -93,7 +93,7 @@ def run_process(
     # Requests make many objects and no cycles, to which a test holds the pages: look for those rarely, and never
     # in what the program is made of.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(5_000, 20, 50)
     allow_many_connections()
     server = _Server(
         uvicorn.Config(
