@@ -11,6 +11,25 @@ import httpx
 
 from domain.assignment import assign
 
+# How visitors come and whence, and how many of a hundred: for breakdowns, without effect on what they do.
+_BROWSERS = {
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    " Version/18.5 Mobile/15E148 Safari/604.1": 34,
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Mobile Safari/537.36": 24,
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Safari/537.36": 31,
+    "Mozilla/5.0 (X11; Linux x86_64; rv:148.0) Gecko/20100101 Firefox/148.0": 6,
+    "Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    " Version/18.5 Safari/604.1": 5,
+}
+_SOURCES: tuple[tuple[dict[str, Any], int], ...] = (
+    ({}, 38),
+    ({"referrer": "https://search.example/"}, 34),
+    ({"referrer": "https://news.example/kitchens"}, 10),
+    ({"utm": {"source": "newsletter", "medium": "email", "campaign": "spring"}}, 18),
+)
+
 BATCH_VISITORS = 100
 CONCURRENT_REQUESTS_MAX = 8
 TRIES_MAX = 20
@@ -45,13 +64,15 @@ class SimulationError(Exception):
 async def simulate(simulation: Simulation, on_progress: Callable[[int], None] = lambda _done: None) -> Sent:
     """Send the visitors; raises SimulationError with the server's own words when it refuses."""
     chance = random.Random(simulation.seed)  # noqa: S311  (a simulation wants to be repeatable)
+    # Apart, so that what a seed makes visitors do does not change with how they come.
+    ways = random.Random(simulation.seed)  # noqa: S311
     limits = httpx.Limits(max_connections=CONCURRENT_REQUESTS_MAX)
     async with httpx.AsyncClient(base_url=simulation.url, timeout=30, limits=limits) as client:
         experiment = await _experiment(client, simulation)
         sent = Sent({}, {}, {})
         for first in range(0, simulation.visitors, BATCH_VISITORS):
             count = min(BATCH_VISITORS, simulation.visitors - first)
-            visits = [_visit(chance, experiment, simulation) for _ in range(count)]
+            visits = [_visit(chance, ways, experiment, simulation) for _ in range(count)]
             await _send(client, simulation, experiment, visits)
             for visit in visits:
                 _count(sent, visit)
@@ -66,9 +87,13 @@ class _Visit(NamedTuple):
     clicked: bool
     bought: float | None
     session_id: str
+    browser: str
+    source: dict[str, Any]
 
 
-def _visit(chance: random.Random, experiment: dict[str, Any], simulation: Simulation) -> _Visit:
+def _visit(
+    chance: random.Random, ways: random.Random, experiment: dict[str, Any], simulation: Simulation
+) -> _Visit:
     visitor_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
     weights = [variant["weight"] for variant in experiment["variants"]]
     arm = assign(
@@ -88,17 +113,27 @@ def _visit(chance: random.Random, experiment: dict[str, Any], simulation: Simula
         clicked=chance.random() < min(1.0, 2 * rate),
         bought=round(chance.lognormvariate(3, 0.6), 2) if chance.random() < rate else None,
         session_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        browser=ways.choices(list(_BROWSERS), list(_BROWSERS.values()))[0],
+        source=ways.choices([source for source, _ in _SOURCES], [share for _, share in _SOURCES])[0],
     )
 
 
 async def _send(
     client: httpx.AsyncClient, simulation: Simulation, experiment: dict[str, Any], visits: list[_Visit]
 ) -> None:
-    events = [event for visit in visits for event in _browser_events(simulation.url, experiment, visit)]
-    requests = [
-        _post(client, "/api/analytics/track", {"projectId": simulation.project_id, "events": events[i : i + 500]})
-        for i in range(0, len(events), 500)
-    ]
+    requests = []
+    for browser in _BROWSERS:
+        mine = [visit for visit in visits if visit.browser == browser]
+        events = [event for visit in mine for event in _browser_events(simulation.url, experiment, visit)]
+        requests += [
+            _post(
+                client,
+                "/api/analytics/track",
+                {"projectId": simulation.project_id, "events": events[i : i + 500]},
+                {"User-Agent": browser},
+            )
+            for i in range(0, len(events), 500)
+        ]
     if simulation.secret_key:
         headers = {"Authorization": f"Bearer {simulation.secret_key}"}
         requests += [
@@ -123,6 +158,7 @@ def _browser_events(url: str, experiment: dict[str, Any], visit: _Visit) -> list
             "sessionId": visit.session_id,
             "visitorId": visit.visitor_id,
             "timestamp": begin_ms + after_ms,
+            **visit.source,
             **more,
         }
 

@@ -21,6 +21,8 @@ PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 TOKEN = "letters-and-numbers"
 SEED, VISITORS = "11", "9000"
 BYTES_MAX = 150_000
+# From here on a visitor is looked for who bought something.
+POSITION = 1_234
 PHONE = {"width": 390, "height": 844}
 SCREEN = {"width": 1180, "height": 900}
 
@@ -63,8 +65,21 @@ def _take_all(server: RunningServer, browser: Browser) -> None:
         server, browser, "results-over-time", results, act=lambda page: _scroll_to(page, "#over-time"), height=1000
     )
     _take(server, browser, "results-phone", results, viewport=PHONE)
+    _take(
+        server,
+        browser,
+        "segments",
+        f"{results}?by=device",
+        act=lambda page: _scroll_to(page, "#breakdown"),
+        height=900,
+    )
+    _take(server, browser, "why", f"{results}/why", act=_ask_why, height=900)
+    _take(server, browser, "projects", "/dashboard", height=480)
     _take(server, browser, "list", project, height=620)
     _take(server, browser, "settings", f"{project}/settings")
+    _take(server, browser, "power", f"{project}/power", height=900)
+    _take(server, browser, "stop", f"{results}/stop", height=560)
+    _take(server, browser, "login", "/dashboard/login", logs_in=False, height=620)
     _take(
         server, browser, "form", f"{results}/edit", act=lambda page: _look(page, f"{server.url}/demo"), height=1000
     )
@@ -79,6 +94,7 @@ def _take(
     act: Callable[[Page], None] = lambda _page: None,
     viewport: dict[str, int] | None = None,
     height: int = SCREEN["height"],
+    logs_in: bool = True,
     **looks: Any,
 ) -> None:
     size = viewport or {**SCREEN, "height": height}
@@ -86,9 +102,10 @@ def _take(
         viewport=size, base_url=server.url, device_scale_factor=1 if viewport is None else 1.5, **looks
     )
     page = context.new_page()
-    page.goto("/dashboard/login")
-    page.get_by_label("Admin token").fill(TOKEN)
-    page.get_by_role("button", name="Log in").click()
+    if logs_in:
+        page.goto("/dashboard/login")
+        page.get_by_label("Admin token").fill(TOKEN)
+        page.get_by_role("button", name="Log in").click()
     page.goto(path)
     act(page)
     page.mouse.move(0, 0)
@@ -102,6 +119,16 @@ def _scroll_to(page: Page, selector: str) -> None:
     page.locator(selector).evaluate(
         "(node) => window.scrollTo(0, node.getBoundingClientRect().top + scrollY - 24)"
     )
+
+
+def _ask_why(page: Page) -> None:
+    asked = page.url
+    for position in range(POSITION, POSITION + 500):
+        page.goto(f"{asked}?q={position}")
+        if page.locator("table.why th", has_text="order_paid").count():
+            _scroll_to(page, "#exposure")
+            return
+    raise AssertionError("nobody bought anything")
 
 
 def _look(page: Page, address: str) -> None:

@@ -1,6 +1,7 @@
 """The main job, end to end: a real browser, a real server, and results that say what happened."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -78,7 +79,10 @@ def test_a_stopped_experiment_leaves_an_open_page_with_the_next_event(server, pa
 
 @pytest.mark.thorough
 def test_simulated_visitors_with_a_true_lift_are_found_better(server) -> None:
-    """Thousands of visitors over HTTP with a large true lift end in the verdict `better`, and as counted."""
+    """Thousands of visitors over HTTP with a large true lift end in the verdict `better`, and as counted.
+
+    They come with several browsers and from several places, so that a demo has something to break down.
+    """
     arguments = ["--url", server.url, "--visitors", "3000", "--baseline", "0.2", "--lift", "0.5", "--seed", "7"]
     command = [sys.executable, "-m", "app", "simulate", *arguments]
     told = subprocess.run(
@@ -105,6 +109,18 @@ def test_simulated_visitors_with_a_true_lift_are_found_better(server) -> None:
     assert comparison["relative"]["low"] > 0
     assert abs(comparison["relative"]["estimate"] - 0.5) < 0.4
     assert results["sampleRatio"]["healthy"]
+    token = (server.data_dir / "admin-token").read_text().strip()
+    with httpx.Client(base_url=server.url, follow_redirects=True) as reader:
+        reader.post("/dashboard/login", data={"token": token})
+        for dimension, values in (
+            ("device", {"phone", "desktop", "tablet"}),
+            ("referrer", {"not known", "search.example", "news.example"}),
+            ("utm_source", {"not known", "newsletter"}),
+        ):
+            shown = reader.get(
+                f"/dashboard/experiments/{server.demo['experimentId']}", params={"by": dimension}
+            ).text
+            assert set(re.findall(r'<th scope="rowgroup"[^>]*>([^<]*)</th>', shown)) == values
 
 
 def _wait_for(server, reached) -> dict:
