@@ -12,6 +12,7 @@ import pytest
 
 from app import result_part
 from app.http.dashboard import pages
+from app.http.dashboard import settings as settings_pages
 from tests.app.http_project import HttpProject, another_browser, csrf, event, impression, log_in, open_project
 from tests.app.people_of import PASSWORD, add_user, send, settings_of, user_id
 
@@ -317,3 +318,19 @@ async def test_a_new_key_replaces_the_newest_whatever_page_of_them_is_shown(
     assert named[0] == named[1]
     answer = await send(admin, f"{settings_of(project)}/secret-keys", newest=named[1])
     assert answer.status_code == 200
+
+
+async def test_any_of_many_experiments_can_be_shared(
+    admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form offers those changed last, and that from whose page one comes; the rest makes no page longer."""
+    monkeypatch.setattr(settings_pages, "SHAREABLE_MAX", 1)
+    older, newer = await project.create(name="Older"), await project.create(name="Newer")
+    settings = f"{settings_of(project)}/settings"
+    offered = r'<option value="([^"]+)"( selected)?>(?:Older|Newer)<'
+    page = (await admin.get(settings)).text
+    assert re.findall(offered, page) == [(newer["id"], "")]
+    assert "These were changed last" in page
+    page = (await admin.get(f"{settings}?share={older['id']}")).text
+    assert re.findall(offered, page) == [(newer["id"], ""), (older["id"], " selected")]
+    assert "These were changed last" not in page

@@ -18,8 +18,11 @@ from app.script import render_async_snippet, render_snippet
 from app.secret_keys import read_keys, rotate_key
 from app.share_links import read_share_links
 from app.users import User, read_users
+from domain.experiment import Experiment
 
 PROJECT = "/projects/{project_id:str}"
+# Of the experiments that a form offers to share.
+SHAREABLE_MAX = 100
 
 
 @get(f"{PROJECT}/settings", include_in_schema=False)
@@ -112,13 +115,15 @@ async def show_settings(
     """
     services = services_of(request)
     project = await services.projects.get(services.pool, project_id)
+    wanted = request.query_params.get("share")
     async with services.pool.connection() as connection:
-        keys = await read_keys(connection, project_id)
+        keys, experiments = await read_keys(connection, project_id), await read_experiments(connection, project_id)
         context = {
             "arrived": bool(await read_arrived(connection, [project_id])),
             "keys": turned(request, "keys", keys),
             "newest_key": keys[0] if keys else None,
-            "experiments": await read_experiments(connection, project_id),
+            "experiments": experiments,
+            "shareable": _shareable(experiments, wanted),
             "users": turned(request, "users", _newest_first(await read_users(connection, project_id))),
             "links": turned(request, "links", await read_share_links(connection, project_id)),
         }
@@ -137,10 +142,19 @@ async def show_settings(
         problem=problem,
         given=given or {},
         link_id=uuid4(),
-        wanted=request.query_params.get("share"),
+        wanted=wanted,
         **context,
         **shown_once,
     )
+
+
+def _shareable(experiments: list[Experiment], wanted: str | None) -> list[Experiment]:
+    """Those that the form offers: the ones changed last, and the one whose page led here."""
+    return [
+        experiment
+        for at, experiment in enumerate(experiments)
+        if at < SHAREABLE_MAX or str(experiment.id) == wanted
+    ]
 
 
 def to_settings(project_id: UUID, section: str = "") -> Response[Any]:
