@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,8 @@ AHEAD_EVENTS_MAX = 2_000_000
 _LOOKED_AHEAD_MAX = 500
 
 _log = logging.getLogger("prooflog.replays")
+
+_Told = TypeVar("_Told")
 
 
 class Past(NamedTuple):
@@ -81,7 +83,8 @@ class Replays:
         self._waiting, self._asked, self._answered = 0, asyncio.Event(), asyncio.Event()
         self._answered.set()
         self._replaying: set[asyncio.Task[None]] = set()
-        self._under_way: dict[Moment, asyncio.Future[Past | None]] = {}
+        # Each ends once its moment is told or given up, whether who asked for it is still there or not.
+        self._under_way: dict[Moment, asyncio.Future[None]] = {}
         self._ahead: Ahead | None = None
         self._wish: Ahead | None = None
         self._looking_ahead: asyncio.Task[None] | None = None
@@ -120,7 +123,7 @@ class Replays:
             self._looking_ahead.add_done_callback(self._replaying.discard)
 
     async def close(self) -> None:
-        """End what is going on, and the session."""
+        """End what is going on, and the sessions."""
         for task in self._replaying:
             task.cancel()
         await asyncio.gather(*self._replaying, return_exceptions=True)
@@ -134,21 +137,34 @@ class Replays:
             if past is not None or found.done():
                 _tell(found, past)
                 return
-            self._under_way[moment] = found
-            found.add_done_callback(lambda _: self._under_way.pop(moment, None))
-            async with self._sessions.one() as session:
-                if not found.done():
-                    await self._read(session, moment, found)
+            self._under_way[moment] = told = asyncio.get_running_loop().create_future()
+            told.add_done_callback(lambda _: self._under_way.pop(moment, None))
+            try:
+                async with self._sessions.one() as session:
+                    # Meanwhile who asked may have gone, and the moment may have been derived ahead.
+                    if (past := self.known.get(moment)) is not None:
+                        _tell(found, past)
+                    if not found.done():
+                        await self._read(session, moment, found, told)
+            finally:
+                _tell(told, None)
         except Exception as error:  # noqa: BLE001  (it is raised where somebody waits for it)
             if not found.done():
                 found.set_exception(error)
 
-    async def _read(self, session: Connection, moment: Moment, found: asyncio.Future[Past | None]) -> None:
+    async def _read(
+        self,
+        session: Connection,
+        moment: Moment,
+        found: asyncio.Future[Past | None],
+        told: asyncio.Future[None],
+    ) -> None:
         project_id, experiment_id, position, detail = moment
         pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
         async with contextlib.aclosing(pasts):
             async for counted in pasts:
                 _tell(found, await self._keep(session, moment, counted))
+                _tell(told, None)
 
     async def _look_ahead(self) -> None:
         while True:
@@ -213,6 +229,6 @@ class Replays:
         return past
 
 
-def _tell(found: asyncio.Future[Past | None], past: Past | None) -> None:
+def _tell(found: asyncio.Future[_Told], told: _Told) -> None:
     if not found.done():
-        found.set_result(past)
+        found.set_result(told)

@@ -1,4 +1,4 @@
-"""The session in which past moments are derived: kept, shared in turns, made anew after whatever goes wrong."""
+"""The sessions in which past moments are derived: kept, shared in turns, made anew after whatever goes wrong."""
 
 import asyncio
 import gc
@@ -103,7 +103,7 @@ async def test_who_asks_does_not_wait_until_the_tables_of_another_are_empty(
 
 
 async def test_a_moment_that_two_ask_for_is_derived_once(project_id, tested, opened, monkeypatch) -> None:
-    """The second waits for the first, not for a session; should the first go away, the second has its answer."""
+    """The second waits for the first, not for a session."""
     reached, go_on = held_up(monkeypatch)
     both = [asyncio.create_task(tested.derive(moment(project_id, 20))) for _ in range(2)]
     await reached.wait()
@@ -114,14 +114,41 @@ async def test_a_moment_that_two_ask_for_is_derived_once(project_id, tested, ope
     assert first is second is not None
     assert len(opened) == 1
 
-    reached.clear()
-    go_on.clear()
-    both = [asyncio.create_task(tested.derive(moment(project_id, 21))) for _ in range(2)]
+
+async def test_a_moment_that_two_ask_for_is_derived_once_also_when_the_first_goes_away(
+    project_id, tested, opened, monkeypatch
+) -> None:
+    """A page that is loaded again does not begin anew what its first request has begun."""
+    reached, go_on = held_up(monkeypatch)
+    both = [asyncio.create_task(tested.derive(moment(project_id, 20))) for _ in range(2)]
     await reached.wait()
     both[0].cancel()
-    await asyncio.gather(both[0], return_exceptions=True)
+    await asyncio.sleep(0.1)
     go_on.set()
-    assert await both[1] is not None
+    assert await both[1] is tested.known.get(moment(project_id, 20)) is not None
+    assert len(opened) == 1
+
+
+async def test_what_was_derived_ahead_meanwhile_is_not_derived_again(
+    project_id, tested, ahead, monkeypatch
+) -> None:
+    """Who waits for a session in which what they ask for is on its way has just that."""
+    tested._sessions._turns = asyncio.Semaphore(1)  # noqa: SLF001  (so that one waits)
+    reached, go_on = held_up(monkeypatch)
+    read_pasts, begun = replays.read_pasts, []
+
+    def noted(*given):
+        begun.append(given[3])
+        return read_pasts(*given)
+
+    monkeypatch.setattr(replays, "read_pasts", noted)
+    tested.look_ahead(ahead._replace(times=ahead.times[9:11]))
+    await reached.wait()
+    asked = asyncio.create_task(tested.derive(moment(project_id, 11)))
+    await asyncio.sleep(0.1)
+    go_on.set()
+    assert await asked is tested.known.get(moment(project_id, 11)) is not None
+    assert begun == [[10, 11]]
 
 
 async def test_an_error_ends_the_session_and_the_next_moment_has_another(
