@@ -19,6 +19,8 @@ SEGMENT_ROWS_MAX = 50
 # Numbers of the table by day.
 _DAY_NUMBERS_MAX = 100
 _LISTS = ("variants", "segments", "days", "changes")
+# Of a list that is folded away the first page is asked for too: who turns back to it finds it open.
+_FOLDED = "days"
 _ROLES = ("primary", "guardrail", "secondary")
 # Of the experiment's history.
 CHANGES_MAX = 50
@@ -27,7 +29,7 @@ _Row = TypeVar("_Row")
 
 
 class Turned(NamedTuple):
-    """To which page each list on the page of results is turned; `whole` shows all of all."""
+    """To which page the lists on the page of results are turned that a query names; `whole` shows all of all."""
 
     pages: dict[str, int]
     whole: bool = False
@@ -35,7 +37,7 @@ class Turned(NamedTuple):
     @property
     def fields(self) -> list[tuple[str, str]]:
         """The fields of a query that turns a page so."""
-        turned = [(name, str(page)) for name, page in self.pages.items() if page > 1]
+        turned = [(name, str(page)) for name, page in self.pages.items() if page > 1 or name == _FOLDED]
         return [("show", "all")] if self.whole else turned
 
     @property
@@ -81,7 +83,7 @@ class Part(NamedTuple):
 
 def turned_to(query: Mapping[str, str]) -> Turned:
     """What a query asks for; what is no number of a page is the first."""
-    pages = {name: sheet_number(query.get(name, "")) for name in _LISTS}
+    pages = {name: sheet_number(query[name]) for name in _LISTS if name in query}
     return Turned(pages, whole=query.get("show") == "all")
 
 

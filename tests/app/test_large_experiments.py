@@ -94,6 +94,12 @@ async def test_a_page_of_many_goals_and_variants_is_short(
     days = re.findall(r'<tr><th scope="row">(\d{4}-\d\d-\d\d)<', turned.text + page.text)
     assert days == sorted(set(days))
     assert len(days) == 29
+    [later] = re.findall(r'<a rel="prev" href="([^"]*)">Later days', turned.text)
+    back = await visitor.get(html.unescape(later))
+    assert '<details id="by-day" open>' in back.text
+    assert [day for day in days if f'<th scope="row">{day}<' in back.text] == [
+        day for day in days if f'<th scope="row">{day}<' in page.text
+    ]
 
 
 async def test_a_short_page_leads_to_every_goal_and_variant(
