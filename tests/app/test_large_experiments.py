@@ -140,6 +140,7 @@ async def test_variants_have_pages_each_with_the_control(visitor: httpx.AsyncCli
         seen += [name for name in shown if name != "Variant 1"]
         link = re.findall(r'<a rel="next" href="([^"]*)">Further variants', page.text)
         assert len(link) == (number < 5)
+        assert all(f'id="{each.partition("#")[2]}"' in page.text for each in link)
         if link:
             page = await visitor.get(f"{address(experiment)}{html.unescape(link[0])}")
     assert f"Variant {VARIANTS - 1}" in seen[:4]
