@@ -11,6 +11,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from app import templates
 from app.active_experiments import ActiveExperiments
 from app.attempts import Attempts
 from app.database import connect, connect_to_write, open_pool
@@ -127,6 +128,7 @@ async def open_services(
 
 
 async def _warm_up() -> None:
-    """Load what results need before anybody asks for them, once the first answers are out."""
+    """Load what results and pages need before anybody asks for them, once the first answers are out."""
     await asyncio.sleep(WARM_UP_AFTER_SECONDS)
     await asyncio.to_thread(special.load)
+    await asyncio.to_thread(templates.load)

@@ -36,6 +36,13 @@ def render(name: str, /, **context: object) -> bytes:
     return _environment().get_template(name).render(**context).encode()
 
 
+def load() -> None:
+    """Compile every template now, which the first page of each would wait for; safe from any thread."""
+    environment = _environment()
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
+
+
 @functools.cache
 def asset(name: str) -> Asset:
     """One of ASSETS, read once."""
