@@ -10,11 +10,11 @@ run: $(VENV)/.runtime
 	@exec $(BIN)/prooflog serve
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
 
-# What takes many seconds each: a short form of the faults, error rates of families, every page for everybody.
+# What takes many seconds each: a short form of the faults, error rates of families, every page for everybody, more logs.
 thorough: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 2 -m thorough $(PYTEST_ARGS)
+	@PROOFLOG_EXAMPLES=30 $(BIN)/python -m pytest -n 2 -m "thorough or any_log" $(PYTEST_ARGS)
 
 # Many rounds of killed processes, cut connections, full disks and overload, minutes long (docs/testing.md).
 faults: $(VENV)/.dev

@@ -209,7 +209,9 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load
         project = _new_project(server.url, tmp_path)
         async with httpx.AsyncClient(base_url=server.url) as client:
             loading = [asyncio.create_task(_load(client, project, acknowledged)) for _ in range(8)]
-            await asyncio.sleep(0.3 + 0.1 * seed)
+            while len(acknowledged) <= 50 * seed:
+                assert not all(load.done() for load in loading)
+                await asyncio.sleep(0.01)
             server.process.kill()
             await asyncio.gather(*loading)
 
@@ -221,7 +223,6 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load
             "select min(position), max(position), count(*) from event_log where project_id = %s", (project,)
         ).fetchone()
     visitors = [visitor for _, visitor in rows]
-    assert len(acknowledged) > 50
     assert acknowledged <= set(visitors)
     assert len(visitors) == len(set(visitors))
     assert (first, last) == (1, count)

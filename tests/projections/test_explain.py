@@ -1,30 +1,25 @@
 """Why was this counted: the answers about all visitors add up to the tallies, for any log."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from app.database import connect
 from domain.events import Fact
 from projections.catch_up import create_staging
 from projections.explain import EVENTS_MAX, Visitor, event_at, explain, search_event
 from projections.generations import catch_up_live
+from tests.projections.any_log import for_any_log
 from tests.projections.log_of_events import Seen, new_project, plan, write
 from tests.projections.oracle import Expected
 from tests.projections.test_tallies import PLANS, logs
 
 
-@settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-)
+@for_any_log(examples=10)
 @given(log=logs())
 def test_answers_about_all_visitors_add_up_to_the_tallies(database_url, log) -> None:
     """Exposures, conversions by goal and variant, and reasons: as the oracle counts them from the whole log."""

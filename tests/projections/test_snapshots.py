@@ -1,13 +1,12 @@
 """Results of past positions: the snapshot before and the events behind it give what a whole replay gives."""
 
 import asyncio
-import os
 import uuid
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from app.database import connect
 from app.results import Asked, digest_of
@@ -22,6 +21,7 @@ from projections.generations import catch_up_live, live_schema, rebuild, verify
 from projections.queries import queries
 from projections.results import Counted, Detail, read_live, read_past, read_pasts
 from projections.snapshots import replaying
+from tests.projections.any_log import for_any_log
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 from tests.projections.test_tallies import PLANS, conversions, impressions, logs
 
@@ -48,12 +48,7 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
     return log
 
 
-@settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "15")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-)
+@for_any_log(examples=5)
 @given(log=logs_with_drafts(), cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4), asked=st.data())
 def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, asked) -> None:
     """At any position, for every experiment, however the steps were cut and whatever the session showed before."""

@@ -1,12 +1,11 @@
 """Tallies from the log = tallies step by step = the oracle, in whatever order events arrive."""
 
 import asyncio
-import os
 import uuid
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from app.database import connect
 from domain.events import Fact
@@ -14,6 +13,7 @@ from projections.catch_up import catch_up, create_staging, replay
 from projections.comparison import compare
 from projections.generations import live_schema
 from projections.results import read_live
+from tests.projections.any_log import for_any_log
 from tests.projections.compare import assert_expected
 from tests.projections.log_of_events import Seen, new_project, plan, write
 from tests.projections.oracle import Expected
@@ -80,12 +80,7 @@ def logs(draw: st.DrawFn) -> list[Seen | Fact]:
     return events
 
 
-@settings(
-    max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", "25")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-)
+@for_any_log(examples=8)
 @given(log=logs(), steps=st.lists(st.integers(1, 12), min_size=1, max_size=4), again=st.booleans())
 def test_tallies_follow_from_the_log_however_it_is_cut_into_steps(database_url, log, steps, again) -> None:
     """Live tallies in steps of any size equal those of one replay, and both equal the oracle."""
