@@ -8,12 +8,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+import numpy as np
 
 from app.visitor_agent import agent_of
 from domain.events import ServerEventRequest, TrackEvent
 from projections.event_ids import VERSION_8, new_event_id, time_ordered
 from projections.event_log import IdempotencyKey, NewEvent, encode_row, postgres_us
 
+# An event's data, and what may lie in each other in it. Decoders give up somewhere beyond, where depends on the
+# release of Python: what one process accepts another must be able to read.
+DATA_DEPTH_MAX = 1 + 900
 # Named in the log when an event names an experiment or variant that cannot exist.
 NO_SUCH_ID = UUID(int=0)
 
@@ -21,6 +25,7 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH_US = postgres_us(_UNIX_EPOCH)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
+_NOT_A_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[^][{}"]+', re.DOTALL)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUL_REASON = "holds a NUL character, which cannot be stored"
 
@@ -204,7 +209,18 @@ def _object(raw: msgspec.Raw, name: str) -> bytes | None:
         return None
     if data[:1] != b"{":
         raise RefusedEvent(f"{name} is not an object")
+    if len(data) > 2 * DATA_DEPTH_MAX and _depth(data) > DATA_DEPTH_MAX:
+        raise RefusedEvent(f"{name} is nested too deeply")
     return data
+
+
+def _depth(data: bytes) -> int:
+    """How many lists and objects lie in each other, of valid JSON."""
+    if data.count(b"[") + data.count(b"{") <= DATA_DEPTH_MAX:
+        return 0  # the ordinary case: no need to look closer
+    brackets = np.frombuffer(_NOT_A_BRACKET.sub(b"", data), dtype=np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    return int(np.cumsum(np.where(opening, 1, -1)).max())
 
 
 def _named_in(data: bytes | None) -> tuple[UUID | None, UUID | None]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -40,6 +41,10 @@ _MEMORY_BYTES_MIN = 4 * 2**30
 
 # The commands refuse such a server unless they are told so by name.
 os.environ.setdefault("PROOFLOG_ALLOW_UNSAFE", "fsync,full_page_writes")
+
+# How long an example takes tells of the machine, and of who else uses it.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 # Servers in processes of their own start as people start them: what Python compiled once it finds again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -217,7 +217,7 @@ def test_whatever_repeats_each_distinct_event_stands_in_the_log_once(site: Site,
     """Accepted, duplicates and rejected add up to what was sent, and positions are 1, 2, 3 ... without a gap."""
     base = event()["timestamp"]
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
     @given(batches=BATCHES)
     def any_batches(batches: list[list[tuple[int, int, str, str] | None]]) -> None:
         project = site.run(open_project, site.project.client)

@@ -91,7 +91,7 @@ HISTORIES = st.builds(
 )
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(HISTORIES)
 def test_any_sequence_of_commands_leaves_a_sound_experiment(commands):
     """After every command it is valid, its version counts facts, and its epochs tell the truth."""

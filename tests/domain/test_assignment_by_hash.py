@@ -31,7 +31,6 @@ WEIGHTS = st.lists(st.integers(1, 10**6) | st.floats(1e-6, 1e6), min_size=2, max
 # Half a surrogate pair too: a browser hashes it without complaint.
 TEXTS = st.text(st.characters() | st.characters(categories=["Cs"]))
 PERCENTAGES = st.integers(0, 100) | st.floats(0, 100)
-QUIET = hypothesis.settings(deadline=None)  # a busy machine is not a failed test
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,6 @@ def test_experiments_do_not_share_their_luck():
     assert [pairs[pair] for pair in ((0, 0), (0, 1), (1, 0), (1, 1))] == pytest.approx([5_000] * 4, abs=250)
 
 
-@QUIET
 @hypothesis.given(TEXTS, WEIGHTS, PERCENTAGES, PERCENTAGES)
 def test_raising_the_traffic_moves_nobody_who_takes_part(visitor, weights, one, other):
     """A visitor once in keeps the variant, and a visitor who is out comes in nowhere on the way down."""
@@ -171,7 +169,6 @@ def test_raising_the_traffic_moves_nobody_who_takes_part(visitor, weights, one, 
     assert lower in {None, higher}
 
 
-@QUIET
 @hypothesis.given(TEXTS, WEIGHTS)
 def test_all_or_none_take_part_at_the_ends(visitor, weights):
     """100 % leaves nobody out by rounding, 0 % takes nobody in."""
@@ -180,7 +177,6 @@ def test_all_or_none_take_part_at_the_ends(visitor, weights):
     assert assign(**who, traffic_percentage=0) is None
 
 
-@QUIET
 @hypothesis.given(TEXTS, st.lists(st.integers(1, 100), min_size=2, max_size=20), st.integers(0, 10))
 def test_only_the_proportion_of_weights_counts(visitor, weights, doublings):
     """50 and 50 are 1 and 1; powers of two, so that no rounding differs."""
@@ -198,7 +194,6 @@ def test_a_page_takes_part_by_the_shared_table(case):
     assert matches_url(case["matchType"], case["targetUrl"], case["url"]) is case["expected"]
 
 
-@QUIET
 @hypothesis.given(st.sampled_from(["all", "exact", "contains", "starts_with"]), TEXTS, TEXTS)
 def test_any_text_may_stand_where_a_url_should(match_type, target, url):
     """An address that is none is answered, never raised."""

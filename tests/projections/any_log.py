@@ -12,7 +12,6 @@ def for_any_log(examples: int) -> Callable[[Any], Any]:
     """Try a test on so many drawn logs, or on PROOFLOG_EXAMPLES."""
     tried = settings(
         max_examples=int(os.environ.get("PROOFLOG_EXAMPLES", examples)),
-        deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
         phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     )

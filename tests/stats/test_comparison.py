@@ -3,7 +3,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
@@ -68,7 +68,6 @@ def holds_its_promises(result, alpha):
             assert on_the_border or excludes_zero(absolute) == excludes_zero(relative)
 
 
-@settings(deadline=None)
 @given(rates(), rates(), st.sampled_from([0.001, 0.05, 0.3]), st.sampled_from([200.0, 5e3, 1e7]))
 def test_two_rates_never_contradict_themselves(control, treatment, alpha, planned_n):
     """Absolute, relative and p-value agree for both regimes, from 0 to 1e12 visitors."""
@@ -81,7 +80,6 @@ def test_two_rates_never_contradict_themselves(control, treatment, alpha, planne
         assert empty or control.sum + treatment.sum in {0, control.n + treatment.n}
 
 
-@settings(deadline=None)
 @given(amounts(), amounts(), st.sampled_from([0.001, 0.05, 0.3]), st.sampled_from([200.0, 5e3, 1e9]))
 def test_two_values_never_contradict_themselves(control, treatment, alpha, planned_n):
     """Absolute, relative and p-value agree for both regimes, at any offset and sign of the mean."""
@@ -96,7 +94,6 @@ def test_two_values_never_contradict_themselves(control, treatment, alpha, plann
         assert min(control.n, treatment.n) < 2 or control.m2 + treatment.m2 == 0
 
 
-@settings(deadline=None)
 @given(amounts(never_negative=True), amounts(never_negative=True))
 def test_counts_cannot_fall_by_more_than_all(control, treatment):
     """The relative lift of a count has a lower limit, -1 at the least."""
@@ -106,7 +103,6 @@ def test_counts_cannot_fall_by_more_than_all(control, treatment):
         assert result.relative.low >= -1
 
 
-@settings(deadline=None)
 @given(rates(), rates())
 def test_swapped_rates_flip_the_sign(control, treatment):
     """Exchanging the arms mirrors estimate, limits and verdict, and keeps the p-value."""
@@ -123,7 +119,6 @@ def test_swapped_rates_flip_the_sign(control, treatment):
         assert on_the_border or other.verdict == mirrored[one.verdict]
 
 
-@settings(deadline=None)
 @given(amounts(), amounts())
 def test_swapped_values_flip_the_sign(control, treatment):
     """Exchanging the arms mirrors estimate and limits of means too."""

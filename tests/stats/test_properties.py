@@ -107,7 +107,7 @@ def tallied(arms):
     return Arms.of_proportions(np.floor(n * np.array([share for _, share in arms])), n)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rate_arms, st.sampled_from(["fixed", "always_valid"]))
 def test_a_batch_says_what_each_comparison_alone_says(arms, regime):
     """A comparison in a batch has the numbers it has by itself, to 1e-13."""
@@ -130,7 +130,7 @@ def test_a_batch_says_what_each_comparison_alone_says(arms, regime):
             assert together.verdict == alone.verdict
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rate_arms, st.permutations([0, 1, 2]))
 # The control is 20,000 times smaller than a treatment.
 @example([(111, 0.0), (1_371_060, 1.0), (2_314_107, 1.0), (741_929, 1.0)], [2, 1, 0])
@@ -152,7 +152,6 @@ def test_the_order_of_the_variants_does_not_matter(arms, order):
         assert one[usable] == pytest.approx(other[order][usable], rel=1e-9, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(2, 40), st.integers(2, 40), st.sampled_from([0.0, 1e6, 1e9]))
 def test_tallies_with_covariates_merge_into_that_of_the_whole(seed, first, second, offset):
     """Two halves of an arm, merged, are the arm; CUPED says the same of both."""

@@ -100,7 +100,7 @@ def test_empty_and_full_cells_have_intervals(x1, n1, x2, n2, low, high):
 small = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small, small, st.sampled_from([0.3, 1.96, 3.5]))
 def test_limits_are_where_the_maximised_likelihood_puts_the_score_test(control, treatment, critical):
     """The limits equal those of a search with the restricted maximum found by search (independent code)."""
