@@ -304,6 +304,30 @@ async def test_lists_without_an_end_have_pages(
     assert f"changes={most}" in re.search('data-view="([^"]+)"', shown)[1]
 
 
+async def test_who_turns_one_list_keeps_the_pages_of_the_others(
+    admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way on leads to the next page of its list and to the same of the others; first pages need no word."""
+    monkeypatch.setattr(pages, "ROWS_MAX", 1)
+    experiment, settings = await project.create(), f"{settings_of(project)}/settings"
+    for number in range(3):
+        await add_user(admin, project, f"Person {number}", "viewer")
+        await project.call("POST", "/secret-keys/rotate")
+        link = {"link_id": str(uuid.uuid4()), "experiment": experiment["id"]}
+        await send(admin, f"{settings_of(project)}/share-links", **link)
+
+    async def ways_on(query: str) -> set[str]:
+        shown = (await admin.get(f"{settings}{query}")).text
+        return {
+            html.unescape(way).partition("?")[2] for way in re.findall(r'<a rel="next" href="([^"]*)">', shown)
+        }
+
+    assert await ways_on("") == {"keys=2#keys", "users=2#users", "links=2#links"}
+    both = {"keys=2&users=3#users", "users=2&keys=3#keys", "keys=2&users=2&links=2#links"}
+    assert await ways_on("?keys=2&users=2&links=no") == both
+    assert await ways_on("?links=99") == {"links=3&keys=2#keys", "links=3&users=2#users"}
+
+
 async def test_a_new_key_replaces_the_newest_whatever_page_of_them_is_shown(
     admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from app.projects import change_origins, create_project, read_arrived
 from app.script import render_async_snippet, render_snippet
 from app.secret_keys import read_keys, rotate_key
 from app.share_links import read_share_links
+from app.sheets import Sheet
 from app.users import User, read_users
 from domain.experiment import Experiment
 
@@ -118,15 +119,12 @@ async def show_settings(
     wanted = request.query_params.get("share")
     async with services.pool.connection() as connection:
         keys, experiments = await read_keys(connection, project_id), await read_experiments(connection, project_id)
-        context = {
-            "arrived": bool(await read_arrived(connection, [project_id])),
+        lists: dict[str, Sheet[Any]] = {
             "keys": turned(request, "keys", keys),
-            "newest_key": keys[0] if keys else None,
-            "experiments": experiments,
-            "shareable": _shareable(experiments, wanted),
             "users": turned(request, "users", _newest_first(await read_users(connection, project_id))),
             "links": turned(request, "links", await read_share_links(connection, project_id)),
         }
+        arrived = bool(await read_arrived(connection, [project_id]))
     running = await services.active.get(services.pool, project_id)
     origin = services.settings.public_url or own_origin(request)
     shown_once = dict.fromkeys(("secret_key", "one_time_password", "user", "link")) | made
@@ -143,7 +141,12 @@ async def show_settings(
         given=given or {},
         link_id=uuid4(),
         wanted=wanted,
-        **context,
+        arrived=arrived,
+        newest_key=keys[0] if keys else None,
+        experiments=experiments,
+        shareable=_shareable(experiments, wanted),
+        **lists,
+        beside={name: _turned_beside(lists, name) for name in lists},
         **shown_once,
     )
 
@@ -168,6 +171,11 @@ def parse_project(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise Problem(404, "unknown_project", "there is no project with this projectId") from None
+
+
+def _turned_beside(lists: dict[str, Sheet[Any]], name: str) -> str:
+    """What a query says of the other lists, so that who turns this one keeps their pages."""
+    return "".join(f"{other}={each.number}&" for other, each in lists.items() if other != name and each.number > 1)
 
 
 def _newest_first(users: list[User]) -> list[User]:
