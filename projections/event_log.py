@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
-from psycopg.errors import CheckViolation, UniqueViolation
+from psycopg.errors import CheckViolation, InternalError_, UniqueViolation
 from psycopg.pq import Format
 
 from domain.events import Fact, encode_fact, fact_type
@@ -344,7 +344,7 @@ async def _remember(
 async def _add_to_ledger(connection: AsyncConnection[Any], columns: list[_UuidArray]) -> None:
     try:
         await connection.execute(queries("event_log")["insert_new_ledger"], columns)
-    except UniqueViolation as error:
+    except (UniqueViolation, InternalError_) as error:  # Citus passes a shard's violation on as the latter
         raise AlreadyKnownError from error
 
 

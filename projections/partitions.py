@@ -138,9 +138,11 @@ async def forgotten_before(connection: AsyncConnection[Any]) -> datetime | None:
 async def detach(connection: AsyncConnection[Any], parent: Parent, partition: Partition) -> None:
     """Take a partition out without holding up writers; goes on with a detach that was interrupted.
 
-    Needs a connection in autocommit. Waits for transactions that began before.
+    Needs a connection in autocommit. Waits for transactions that began before; on Citus writers wait too.
     """
-    how = SQL("finalize") if partition.is_leaving else SQL("concurrently")
+    row = await (await connection.execute(queries("partitions")["is_on_citus"])).fetchone()
+    beside_writers = SQL("") if row and row[0] else SQL("concurrently")
+    how = SQL("finalize") if partition.is_leaving else beside_writers
     await connection.execute(
         SQL("alter table public.{} detach partition public.{} {}").format(
             Identifier(parent), Identifier(partition.table), how

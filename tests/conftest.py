@@ -18,6 +18,7 @@ import pytest
 
 from app.database import EmbeddedPostgres, connect, prepare_database
 from projections.partitions import ensure_partitions
+from tests import citus
 
 # Where the events of made-up logs are in time, as in tests/projections/log_of_events.py.
 _START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,7 +81,12 @@ def template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}")  # type: ignore[arg-type]
-    asyncio.run(_prepare(psycopg.conninfo.make_conninfo(postgres, dbname=name)))
+    address = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    if citus.IS_WANTED:
+        citus.make_node(address)
+    asyncio.run(_prepare(address))
+    if citus.IS_WANTED:
+        citus.distribute(address)
     yield name
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"drop database {name}")  # type: ignore[arg-type]

@@ -124,9 +124,10 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   );
 
 -- lagging: projects whose log goes on behind their checkpoint
+with counted as materialized (select project_id, position from projection_checkpoint)
 select p.project_id, coalesce(c.position, 0), h.head
 from project p
-left join projection_checkpoint c using (project_id)
+left join counted c using (project_id)
 cross join lateral (
     select first_position + event_count - 1 as head
     from log_batch b
@@ -137,21 +138,26 @@ cross join lateral (
 where h.head > coalesce(c.position, 0);
 
 -- standings: how far some projects are counted, and where their logs end
-select c.project_id, c.position, h.head
-from projection_checkpoint c
+with counted as materialized (
+    select project_id, position from projection_checkpoint where project_id = any(%(project_ids)s)
+)
+select p.project_id, c.position, h.head
+from project p
+join counted c using (project_id)
 cross join lateral (
     select first_position + event_count - 1 as head
     from log_batch b
-    where b.project_id = c.project_id
+    where b.project_id = p.project_id
     order by first_position desc
     limit 1
 ) h
-where c.project_id = any(%(project_ids)s);
+where p.project_id = any(%(project_ids)s);
 
 -- status: every project's checkpoint, the end of its log, and since when the next event waits
+with counted as materialized (select project_id, position from projection_checkpoint)
 select p.project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0), w.received_at
 from project p
-left join projection_checkpoint c using (project_id)
+left join counted c using (project_id)
 left join lateral (
     select first_position + event_count - 1 as head
     from log_batch b

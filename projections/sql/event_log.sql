@@ -14,15 +14,10 @@ select * from unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
 on conflict do nothing
 returning event_id;
 
--- known_idempotency_keys: what is remembered under some keys, each of which is looked up, for the table only grows
-select known.*
-from unnest(%s::uuid[], %s::uuid[]) wanted (project_id, key_hash)
-cross join lateral (
-    select project_id, key_hash, event_id, body_hash
-    from idempotency_key k
-    where k.project_id = wanted.project_id and k.key_hash = wanted.key_hash
-    offset 0
-) known;
+-- known_idempotency_keys: what is remembered under some keys of some projects
+select project_id, key_hash, event_id, body_hash
+from idempotency_key
+where project_id = any(%s::uuid[]) and key_hash = any(%s::uuid[]);
 
 -- head: the newest batch of a project
 select first_position + event_count, received_at, digest
@@ -89,7 +84,7 @@ order by first_position
 limit %(batches_max)s;
 
 -- digest_known: whether the chain of any project has a digest
-select exists (select from log_batch where encode(digest, 'hex') = %(digest)s);
+select exists (select 1 from log_batch where encode(digest, 'hex') = %(digest)s);
 
 -- first_outside: the first row at a position that no batch has given, up to the end of the last one
 select min(position) from event_log

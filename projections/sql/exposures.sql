@@ -258,24 +258,28 @@ where (excluded.exposed_at, excluded.position) < (variant_exposure.exposed_at, v
 insert into segment (
     project_id, segment, device, browser, os, country, referrer_host, utm_source, utm_medium, utm_campaign
 )
+with new as materialized (
+    select segment, position
+    from (
+        select segment, min(position) as position
+        from staged_event
+        where event_type = 'experiment_impression' and is_known and is_identified
+        group by segment
+    ) seen
+    where not exists (
+        select from segment known where known.project_id = %(project_id)s and known.segment = seen.segment
+    )
+)
 select %(project_id)s, new.segment, e.context ->> 'device', e.context ->> 'browser', e.context ->> 'os',
        e.context ->> 'country', nullif(split_part(e.referrer, '/', 3), ''),
        e.utm ->> 'source', e.utm ->> 'medium', e.utm ->> 'campaign'
-from (
-    select segment, min(position) as position
-    from staged_event
-    where event_type = 'experiment_impression' and is_known and is_identified
-    group by segment
-) new
-cross join lateral (
-    select context, referrer, utm from event_log e
-    where e.project_id = %(project_id)s and e.position = new.position
-      and e.received_at >= %(received_from)s and e.received_at <= %(received_until)s
-    offset 0
-) e
-where not exists (
-    select from segment known where known.project_id = %(project_id)s and known.segment = new.segment
-)
+from new
+join (
+    select position, context, referrer, utm
+    from event_log
+    where project_id = %(project_id)s and position = any (array(select position from new))
+      and received_at >= %(received_from)s and received_at <= %(received_until)s
+) e using (position)
 on conflict do nothing;
 
 -- put_exposures: remember who was exposed to what, for the first time

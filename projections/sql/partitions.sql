@@ -17,6 +17,9 @@ cross join lateral regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.
 where i.inhparent = 'public.event_ledger'::regclass and bounds is not null
 order by bounds[1];
 
+-- is_on_citus: whether this database's tables may be distributed, which knows no `detach ... concurrently`
+select exists (select from pg_extension where extname = 'citus');
+
 -- tables_named: tables of a name or of that name with a number behind it
 select relname from pg_class
 where relnamespace = 'public'::regnamespace and relname like %(pattern)s;

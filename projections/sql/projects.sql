@@ -39,16 +39,18 @@ order by issued_at desc, hint;
 update project set allowed_origins = %(allowed_origins)s where project_id = %(project_id)s;
 
 -- arrived: those of some projects that an event of a browser or a backend came to; archived months hold some
-select asked.project_id
-from unnest(%(project_ids)s::uuid[]) asked (project_id)
-where exists (select from archived_range archived where archived.project_id = asked.project_id) or (
-    -- In order, so that it goes by the key however much of the log is other projects'.
-    select position
-    from event_log
-    where event_log.project_id = asked.project_id and source <> 'management'
-    order by position
-    limit 1
-) is not null;
+select project_id
+from project p
+where project_id = any(%(project_ids)s::uuid[]) and (
+    exists (select from archived_range archived where archived.project_id = p.project_id) or (
+        -- In order, so that it goes by the key however much of the log is other projects'.
+        select position
+        from event_log
+        where event_log.project_id = p.project_id and source <> 'management'
+        order by position
+        limit 1
+    ) is not null
+);
 
 -- experiment: the present state of one experiment
 select version, state::text

@@ -211,7 +211,7 @@ async def test_a_session_that_broke_while_nobody_looked_is_replaced(
 ) -> None:
     """A database that was started again costs nobody their answer."""
     await tested.derive(moment(project_id, 20))
-    await connection.execute("select pg_terminate_backend(%s)", (opened[0].info.backend_pid,))
+    await connection.execute("select pg_terminate_backend(%s::int)", (opened[0].info.backend_pid,))
 
     found = await tested.derive(moment(project_id, 21))
 

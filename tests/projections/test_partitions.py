@@ -26,6 +26,7 @@ from projections.partitions import (
     make_room,
 )
 from projections.results import read_live, read_past
+from tests import citus
 from tests.projections.log_of_events import Seen, browser_event, new_project, plan, write
 
 FAR = datetime(2031, 5, 20, 10, tzinfo=UTC)
@@ -69,6 +70,7 @@ async def test_processes_that_make_months_at_once_make_each_once(database_url) -
         await connection.close()
 
 
+@citus.knows_not("attach beside writers")
 async def test_months_are_made_while_a_commit_is_open(database_url, connection) -> None:
     """Neither does the new partition wait for a writer, nor a writer for it."""
     project_id = await new_project(connection)
@@ -173,6 +175,7 @@ async def test_what_was_forgotten_is_not_made_again(connection) -> None:
         await make_room(connection, [new_event_id(FAR)], [])
 
 
+@citus.knows_not("detach concurrently")
 async def test_forgetting_holds_up_no_writer(database_url, connection) -> None:
     """While a long transaction keeps a month from being dropped, events are taken as ever."""
     project_id = await new_project(connection)
@@ -188,6 +191,7 @@ async def test_forgetting_holds_up_no_writer(database_url, connection) -> None:
         assert len(await dropping) == 1
 
 
+@citus.knows_not("detach concurrently")
 async def test_a_drop_that_was_killed_is_finished_by_the_next(database_url, connection) -> None:
     """A month that is half out, or out and still there, is gone after the next time."""
     await ensure_partitions(connection, FAR)
