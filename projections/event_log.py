@@ -8,7 +8,8 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -337,7 +338,7 @@ async def _remember(
         fresh_keyed = await _returned_ids(connection, "insert_idempotency_keys", columns, ids)
         fresh |= fresh_keyed
         if len(fresh_keyed) < len(keyed):
-            known = await _known_keys(connection, columns[:2])
+            known = await _known_keys(connection, keyed)
     return fresh, known
 
 
@@ -359,14 +360,19 @@ async def _returned_ids(
 
 
 async def _known_keys(
-    connection: AsyncConnection[Any], columns: list[_UuidArray]
+    connection: AsyncConnection[Any], keyed: Sequence[tuple[bytes, ...]]
 ) -> dict[tuple[UUID, bytes], Known]:
+    """What is remembered under the keys of these rows, project by project: each key is looked up."""
+    known: dict[tuple[UUID, bytes], Known] = {}
+    await connection.execute(queries("event_log")["look_up"])
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(queries("event_log")["known_idempotency_keys"], columns)
-        return {
-            (project_id, key_hash.bytes): Known(event_id.bytes, body_hash.bytes)
-            for project_id, key_hash, event_id, body_hash in await cursor.fetchall()
-        }
+        for project, rows in groupby(keyed, key=itemgetter(0)):
+            project_id = UUID(bytes=project)
+            asked = project_id, _UuidArray([row[1] for row in rows])
+            await cursor.execute(queries("event_log")["known_idempotency_keys"], asked)
+            for key_hash, event_id, body_hash in await cursor.fetchall():
+                known[project_id, key_hash.bytes] = Known(event_id.bytes, body_hash.bytes)
+    return known
 
 
 async def _claim(
