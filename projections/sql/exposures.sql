@@ -269,17 +269,19 @@ with new as materialized (
     where not exists (
         select from segment known where known.project_id = %(project_id)s and known.segment = seen.segment
     )
-)
-select %(project_id)s, new.segment, e.context ->> 'device', e.context ->> 'browser', e.context ->> 'os',
+),
+-- By place in an array: joined, each of many new ones was looked for among all of them.
+placed as (select array_agg(segment order by position) as segments from new)
+select %(project_id)s, placed.segments[e.place], e.context ->> 'device', e.context ->> 'browser', e.context ->> 'os',
        e.context ->> 'country', nullif(split_part(e.referrer, '/', 3), ''),
        e.utm ->> 'source', e.utm ->> 'medium', e.utm ->> 'campaign'
-from new
-join (
-    select position, context, referrer, utm
+from placed
+cross join (
+    select row_number() over (order by position) as place, context, referrer, utm
     from event_log
     where project_id = %(project_id)s and position = any (array(select position from new))
       and received_at >= %(received_from)s and received_at <= %(received_until)s
-) e using (position)
+) e
 on conflict do nothing;
 
 -- put_exposures: remember who was exposed to what, for the first time

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -232,3 +233,17 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
         row = await (await connection.execute("select count(*) from staged_outcome")).fetchone()
     assert row[0] > 0
     assert scanned == {}
+
+
+async def test_many_new_segments_in_a_step_cost_each_the_same(connection):
+    """A campaign of its own for each visitor: joined without statistics, they were compared each with each."""
+    project_id, tested = await new_project(connection), plan()
+    shown = {"experiment": tested.experiment_id, "variant": tested.variants[0].id}
+    seen = [Seen(f"v{n}", 1, **shown, referrer=f"https://{n}.example/") for n in range(3000)]
+    await write(connection, project_id, tested.created(), tested.started(), *seen)
+    await connection.execute("analyze event_log")
+    began = time.monotonic()
+    await catch_up_live(connection, project_id)
+    assert time.monotonic() - began < 4
+    query = "select count(*) from projection_1.segment where project_id = %s"
+    assert await (await connection.execute(query, (project_id,))).fetchone() == (3000,)
