@@ -208,21 +208,21 @@ def _object(raw: msgspec.Raw, name: str) -> bytes | None:
         return None
     if data[:1] != b"{":
         raise RefusedEvent(f"{name} is not an object")
-    if len(data) > 2 * DATA_DEPTH_MAX and _depth(data) > DATA_DEPTH_MAX:
+    if _is_too_deep(data):
         raise RefusedEvent(f"{name} is nested too deeply")
     return data
 
 
-def _depth(data: bytes) -> int:
-    """How many lists and objects lie in each other, of valid JSON."""
-    if data.count(b"[") + data.count(b"{") <= DATA_DEPTH_MAX:
-        return 0  # the ordinary case: no need to look closer
+def _is_too_deep(data: bytes) -> bool:
+    """Whether more lists and objects lie in each other than DATA_DEPTH_MAX, in valid JSON."""
+    if len(data) <= 2 * DATA_DEPTH_MAX or data.count(b"[") + data.count(b"{") <= DATA_DEPTH_MAX:
+        return False  # the ordinary case: no need to look closer
     # Without escapes each quotation mark begins or ends a string. All in few passes: a body may be a mebibyte.
     text = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), dtype=np.uint8)
     outside = np.cumsum(text == ord('"'), dtype=np.uint8) % 2 == 0
     opening = outside & ((text == ord("[")) | (text == ord("{")))
     closing = outside & ((text == ord("]")) | (text == ord("}")))
-    return int(np.cumsum(opening.astype(np.int64) - closing).max())
+    return bool(np.cumsum(opening.astype(np.int64) - closing).max() > DATA_DEPTH_MAX)
 
 
 def _named_in(data: bytes | None) -> tuple[UUID | None, UUID | None]:

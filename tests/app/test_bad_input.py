@@ -174,6 +174,13 @@ async def test_deep_nesting_costs_its_event_only(project: HttpProject) -> None:
         assert single.status_code == (400 if depth + 1 > DATA_DEPTH_MAX else 201)
 
 
+async def test_brackets_that_lie_in_no_other_or_in_texts_are_no_depth(project: HttpProject) -> None:
+    """As many as one likes beside each other, and what texts hold, behind escaped quotation marks too."""
+    texts = ["[" * 2_000, '"' + "[" * 2_000, "\\" + "{" * 2_000]
+    for value in ([[]] * 2_000, *texts, texts):
+        await project.accepted(event(eventData={"a": value}, visitorId=str(len(str(value)))))
+
+
 HUGE = ("1e999", "-1e999", "1e400000", "9" * 400, "-" + "9" * 400, "9" * 5_000, "1" + "0" * 25, "1e308", "5e-324")
 
 
