@@ -191,7 +191,8 @@ async def _ensure(connection: AsyncConnection[Any], log: list[datetime], ledger:
         return []
     made = []
     async with connection.transaction():
-        # To attach takes no lock that a writer would wait for, but on Citus; two at once would make the same table.
+        # To attach takes no lock that a writer would wait for, but on Citus.
+        # Two at once would make the same table.
         await connection.execute("select pg_advisory_xact_lock(%s)", (_ADDING_LOCK,))
         for parent, months in wanted:
             for month in await _missing(connection, parent, months):
