@@ -1,6 +1,7 @@
 """Wiring: what a running server holds, opened and closed in order."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -34,6 +35,8 @@ from stats import special
 
 OVER_TIME_BYTES_MAX = 16 * 1024 * 1024
 WARM_UP_AFTER_SECONDS = 1.0
+# How long what is warmed up may hold answers back each time: these ask for the interpreter ten times and more.
+WARM_UP_TURN_SECONDS = 0.0005
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -130,5 +133,10 @@ async def open_services(
 async def _warm_up() -> None:
     """Load what results and pages need before anybody asks for them, once the first answers are out."""
     await asyncio.sleep(WARM_UP_AFTER_SECONDS)
-    await asyncio.to_thread(special.load)
-    await asyncio.to_thread(templates.load)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(WARM_UP_TURN_SECONDS)
+    try:
+        await asyncio.to_thread(special.load)
+        await asyncio.to_thread(templates.load)
+    finally:
+        sys.setswitchinterval(usual)

@@ -89,6 +89,18 @@ async def test_pages_are_compiled_behind_the_first_answers(monkeypatch: pytest.M
     assert asked == []
 
 
+async def test_what_is_loaded_behind_the_first_answers_takes_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer asks for the interpreter ten times and more; each time it waited 5 ms, 0.2 s in all."""
+    turns: list[float] = []
+    usual = sys.getswitchinterval()
+    monkeypatch.setattr(services, "WARM_UP_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(services.special, "load", lambda: turns.append(sys.getswitchinterval()))
+    monkeypatch.setattr(services.templates, "load", lambda: turns.append(sys.getswitchinterval()))
+    await services._warm_up()  # noqa: SLF001
+    assert turns == pytest.approx([services.WARM_UP_TURN_SECONDS] * 2)
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
 @pytest.mark.parametrize(("trusted", "scheme"), [("", "https"), ("10.0.0.0/8", "http")])
 def test_a_proxy_is_believed_when_it_is_named(database_url, tmp_path, trusted: str, scheme: str) -> None:
     """By default one on this machine; from another address its word does nothing but make the cookie stricter."""
