@@ -60,6 +60,7 @@ async def catch_up(
             await connection.execute(sql["let_sort_in_memory"])
             await connection.execute(sql["let_commit_later"])
             after = await checkpoint(connection, project_id)
+            snapshot, left_at = await _newest_snapshot(connection, project_id)
         shown_until = await show_log(connection, project_id, after + 1, archive)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
         if row is None:  # the log is empty
@@ -68,7 +69,7 @@ async def catch_up(
         head = log_end if limit is None else min(log_end, limit)
         if head <= after:
             return Progress(after, head)
-        until = min(head, steps.position_of(steps.snapshot_before(after) + 1), shown_until or head)
+        until = min(head, steps.common_end(after), shown_until or head)
         if events_max is not None:
             until = min(until, after + events_max)
         are_facts = next_fact == after + 1
@@ -77,7 +78,7 @@ async def catch_up(
             until = min(until, await _facts_end(connection, {**parameters, **received, "after": after}))
         elif next_fact is not None:
             until = min(until, next_fact - 1)
-        step = Step(project_id, after, until, received_from, received_until, only)
+        step = Step(project_id, after, until, received_from, received_until, snapshot + 1, only)
         if after == 0:
             await connection.execute(sql["begin_checkpoint"], parameters)
         moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
@@ -92,6 +93,7 @@ async def catch_up(
                 await seed(step)
             await exposures.apply(connection, step)
             await conversions.apply(connection, step)
+        await _leave_snapshot(connection, step, left_at)
     return Progress(until, head)
 
 
@@ -100,6 +102,18 @@ async def checkpoint(connection: AsyncConnection[Any], project_id: UUID) -> int:
     parameters = {"project_id": project_id}
     row = await (await connection.execute(queries("catch_up")["checkpoint"], parameters)).fetchone()
     return int(row[0]) if row else 0
+
+
+async def _newest_snapshot(connection: AsyncConnection[Any], project_id: UUID) -> tuple[int, int]:
+    """The last snapshot of a project in the tables in use, and the position that it shows; 0 is the empty log."""
+    parameters = {"project_id": project_id}
+    row = await (await connection.execute(queries("catch_up")["newest_snapshot"], parameters)).fetchone()
+    return row or (0, 0)
+
+
+async def _leave_snapshot(connection: AsyncConnection[Any], step: Step, newest_at: int) -> None:
+    if step.only is None and steps.leaves_snapshot(step.until, newest_at):
+        await connection.execute(queries("catch_up")["leave_snapshot"], step_parameters(step))
 
 
 async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:
@@ -187,6 +201,11 @@ async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
         if void is not None:
             await exposures.forget(connection, step, void)
             await conversions.forget(connection, step, void)
+
+
+def own_tables() -> tuple[LiteralString, ...]:
+    """The tables of the projections' own progress, which say nothing of any experiment."""
+    return ("projection_checkpoint", "projection_snapshot")
 
 
 def derived_tables() -> list[LiteralString]:

@@ -21,6 +21,7 @@ from projections.catch_up import (
     create_staging,
     create_tables,
     derived_tables,
+    own_tables,
     past_tables,
     replay,
     use_schema,
@@ -243,7 +244,7 @@ async def _drop_abandoned(connection: AsyncConnection[Any]) -> None:
     sql = queries("catch_up")
     for (generation,) in await (await connection.execute(sql["abandoned_generations"])).fetchall():
         schema = Identifier(schema_of(generation))
-        for table in ["projection_checkpoint", *derived_tables(), *past_tables()]:
+        for table in [*own_tables(), *derived_tables(), *past_tables()]:
             await connection.execute(SQL("drop table if exists {}.{}").format(schema, Identifier(table)))
         await connection.execute(SQL("drop schema if exists {} cascade").format(schema))
         await connection.execute(sql["forget_generation"], {"generation": generation})

@@ -19,7 +19,7 @@ from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
 from projections.generations import FLIP_TRIES, read_from_live
 from projections.queries import queries
 from projections.snapshots import replaying
-from projections.steps import NIL, snapshot_before
+from projections.steps import NIL
 
 _ASKED = (
     ("experiments", "plans"),
@@ -136,10 +136,9 @@ async def read_pasts(
     """
     at, flips_left = 0, FLIP_TRIES
     while at < len(positions):
-        snapshot = snapshot_before(positions[at])
         try:
             async with replaying(connection, project_id, experiment_id, positions[at], archive) as replay:
-                while at < len(positions) and snapshot_before(positions[at]) == snapshot:
+                while at < len(positions) and replay.is_nearest(positions[at]):
                     await replay.go_to(positions[at])
                     async with connection.pipeline():
                         read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
@@ -147,7 +146,7 @@ async def read_pasts(
                     yield read.counted.get(experiment_id)
         except _FLIPPED:
             flips_left -= 1
-            if not flips_left:  # else a rebuild has flipped: the new tables have the same snapshots
+            if not flips_left:  # else a rebuild has flipped: the new tables say the same of any position
                 raise
 
 

@@ -1,34 +1,33 @@
 """Past states of one experiment: the snapshot before a position, and the events from there.
 
-A snapshot is the state after every SNAPSHOT_EVENTS events, more often in a young log. It is no copy: rows of the
-live tables know since which snapshot they stand, and tables with `_past` keep what stood before. So a state as of
-any position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
+A snapshot is a state that a step has left to be read for ever (`steps.leaves_snapshot`). It is no copy: rows of
+the live tables know since which snapshot they stand, and tables with `_past` keep what stood before. So a state
+as of any position costs the tallies of the snapshot, the events behind it and what is known of their visitors.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from domain.experiment import Goal
-from projections import steps
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import (
     TEMPORARY,
     catch_up,
-    checkpoint,
     create_staging,
     derived_tables,
+    own_tables,
     use_schema,
 )
 from projections.experiments import put_parts, read_plan
 from projections.generations import live_schema
 from projections.queries import queries
-from projections.steps import Step, run_queries, step_parameters
+from projections.steps import NIL, Step, run_queries, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
@@ -41,16 +40,20 @@ class Replay:
         self,
         connection: AsyncConnection[Any],
         live: str,
-        snapshot: int,
+        begin: "_Begin",
         project_id: UUID,
         experiment_id: UUID,
         archive: Path | None,
     ) -> None:
         """Begin with the tallies of a snapshot, which the temporary tables hold already."""
         self._connection, self._live, self._archive = connection, live, archive
-        self._has_snapshot, self._is_first = snapshot > 0, True
+        self._next_at, self._has_snapshot, self._is_first = begin.next_at, begin.snapshot > 0, True
         self._project_id, self._experiment_id = project_id, experiment_id
-        self._parameters = _parameters(project_id, experiment_id, snapshot)
+        self._parameters = _parameters(project_id, experiment_id, begin)
+
+    def is_nearest(self, wanted: int) -> bool:
+        """Whether no snapshot that was there when this began lies between its own and a position."""
+        return self._next_at is None or wanted < self._next_at
 
     async def go_to(self, wanted: int) -> None:
         """Take the experiment on to a position, never back."""
@@ -105,8 +108,8 @@ async def replaying(
     if not await _has_tables(connection):
         await _make_tables(connection, live)
     async with connection.transaction():
-        snapshot = await _copy(connection, live, project_id, experiment_id, position)
-        yield Replay(connection, live, snapshot, project_id, experiment_id, archive)
+        begin = await _copy(connection, live, project_id, experiment_id, position)
+        yield Replay(connection, live, begin, project_id, experiment_id, archive)
 
 
 async def _has_tables(connection: AsyncConnection[Any]) -> bool:
@@ -119,7 +122,7 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
     connection.prepared_max = _PREPARED_MAX
     async with connection.transaction():
         await connection.execute(queries("catch_up")["let_commit_later"])
-        for table in map(Identifier, ("projection_checkpoint", *derived_tables())):
+        for table in map(Identifier, (*own_tables(), *derived_tables())):
             like = SQL("create temporary table {} (like {}.{} including indexes) on commit delete rows")
             await connection.execute(like.format(table, Identifier(live), table))
         await create_staging(connection)
@@ -128,13 +131,15 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
 
 async def _copy(
     connection: AsyncConnection[Any], live: str, project_id: UUID, experiment_id: UUID, position: int
-) -> int:
-    """Copy plans and tallies of the newest snapshot up to a position; its number."""
+) -> "_Begin":
+    """Copy plans and tallies of the newest snapshot up to a position."""
+    asked = {"project_id": project_id, "wanted": position}
     async with connection.pipeline():
         await _show(connection, live)
-        snapshot = steps.snapshot_before(min(position, await checkpoint(connection, project_id)))
-    if snapshot == 0:
-        return 0
+        row: Any = await (await connection.execute(queries("snapshots")["around"], asked)).fetchone()
+    begin = _Begin(*row)
+    if begin.snapshot == 0:
+        return begin
     names = (
         "copy_checkpoint",
         "copy_plans",
@@ -143,22 +148,30 @@ async def _copy(
         "copy_outcome_tallies",
         "copy_unattributed",
     )
-    await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, snapshot))
+    await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, begin))
     async with connection.pipeline():
         await use_schema(connection, TEMPORARY)
         plan = await read_plan(connection, project_id, experiment_id)
         if plan is not None:
             await put_parts(connection, project_id, plan)
-    return snapshot
+    return begin
 
 
-def _parameters(project_id: UUID, experiment_id: UUID, snapshot: int) -> dict[str, Any]:
+class _Begin(NamedTuple):
+    """A snapshot, the position that it shows, and that of the next one; 0 is the empty log."""
+
+    snapshot: int
+    position: int
+    next_at: int | None
+
+
+def _parameters(project_id: UUID, experiment_id: UUID, begin: _Begin) -> dict[str, Any]:
     return {
         "project_id": project_id,
         "experiment_id": experiment_id,
-        "snapshot": snapshot,
-        "position": steps.position_of(snapshot),
-        "nil": steps.NIL,
+        "snapshot": begin.snapshot,
+        "position": begin.position,
+        "nil": NIL,
     }
 
 

@@ -8,10 +8,15 @@ from psycopg import AsyncConnection
 
 from projections.queries import queries
 
-# A snapshot is the state after every so many events: an older state follows from it and the events behind it.
+# A snapshot is a state that can be read for ever: an older state follows from it and the events behind it. No step
+# goes past the end of every so many events, so that each generation has a snapshot there, and two can be compared.
 # The first so many of a log have more: a young log is quick at any position, and a long one does not notice.
 SNAPSHOT_EVENTS = 100_000
 YOUNG_SNAPSHOTS = 10
+# Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
+# the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
+EVENTS_BETWEEN_SNAPSHOTS_MIN = 2_000
+LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 # PostgreSQL 15 has no word for how a column of a new table is stored.
 _STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
@@ -24,8 +29,9 @@ class Step(NamedTuple):
     All were received between the two times, which keeps queries out of other months. With `only`, one experiment
     is counted in tables that are emptied afterwards: nothing is kept there for snapshots, nor what only explains.
 
-    Rows carry `since`, the first snapshot that shows them as they are; a row that a later one would show
-    otherwise is first copied into a table of the same name with `_past`, where `until` is that later one.
+    `snapshot` is the number of the first snapshot that shows what the step does: the next one of the project. Rows
+    carry it as `since`; a row that a later one would show otherwise is first copied into a table of the same name
+    with `_past`, where `until` is that later one.
     """
 
     project_id: UUID
@@ -33,26 +39,22 @@ class Step(NamedTuple):
     until: int
     received_from: datetime
     received_until: datetime
+    snapshot: int
     only: UUID | None = None
 
-    @property
-    def snapshot(self) -> int:
-        """The first snapshot that shows what the step does."""
-        return snapshot_before(self.until - 1) + 1
+
+def common_end(after: int) -> int:
+    """The first position behind another at which the steps of every generation end, with a snapshot."""
+    if after < SNAPSHOT_EVENTS:
+        nth = after * YOUNG_SNAPSHOTS // SNAPSHOT_EVENTS + 1
+        return -(-nth * SNAPSHOT_EVENTS // YOUNG_SNAPSHOTS)
+    return (after // SNAPSHOT_EVENTS + 1) * SNAPSHOT_EVENTS
 
 
-def snapshot_before(position: int) -> int:
-    """The newest snapshot that shows nothing behind a position; 0 is the empty log."""
-    if position < SNAPSHOT_EVENTS:
-        return position * YOUNG_SNAPSHOTS // SNAPSHOT_EVENTS
-    return YOUNG_SNAPSHOTS - 1 + position // SNAPSHOT_EVENTS
-
-
-def position_of(snapshot: int) -> int:
-    """The last position that a snapshot shows."""
-    if snapshot < YOUNG_SNAPSHOTS:
-        return -(-snapshot * SNAPSHOT_EVENTS // YOUNG_SNAPSHOTS)
-    return (snapshot - YOUNG_SNAPSHOTS + 1) * SNAPSHOT_EVENTS
+def leaves_snapshot(until: int, newest: int) -> bool:
+    """Whether a step that ends at `until` leaves a snapshot, where the newest one was left at `newest`."""
+    between_min = max(EVENTS_BETWEEN_SNAPSHOTS_MIN, until * LOG_BETWEEN_SNAPSHOTS_MIN)
+    return until == common_end(until - 1) or until - newest >= between_min
 
 
 async def run_queries(
@@ -93,4 +95,4 @@ async def run_step(
 
 def step_parameters(step: Step) -> dict[str, Any]:
     """A step as SQL parameters."""
-    return {**step._asdict(), "snapshot": step.snapshot, "nil": NIL}
+    return {**step._asdict(), "nil": NIL}

@@ -3,6 +3,12 @@ create table projection_checkpoint (
     project_id uuid   primary key,
     position   bigint not null
 );
+create table projection_snapshot (
+    project_id uuid    not null,
+    position   bigint  not null,
+    snapshot   integer not null,
+    primary key (project_id, position)
+);
 
 -- checkpoint: how far this generation has come in a project's log
 select position from projection_checkpoint where project_id = %(project_id)s;
@@ -20,6 +26,15 @@ select c.position,
             limit 1),
            0)
 from (select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s) c;
+
+-- newest_snapshot: a project's last snapshot and its position
+select snapshot, position from projection_snapshot
+where project_id = %(project_id)s
+order by position desc
+limit 1;
+
+-- leave_snapshot: what the tables say now can be read for ever
+insert into projection_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
 
 -- begin_checkpoint: start a project at nothing
 insert into projection_checkpoint (project_id, position) values (%(project_id)s, 0)

@@ -21,8 +21,10 @@ LAST = 42
 
 
 @pytest.fixture
-async def project_id(connection):
-    """A project of twenty visitors who buy."""
+async def project_id(connection, monkeypatch):
+    """A project of twenty visitors who buy, with a snapshot after every ninth event."""
+    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 9)
+    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", 1)
     project_id = await new_project(connection)
     log = [
         entry
@@ -142,13 +144,13 @@ async def test_what_was_derived_ahead_meanwhile_is_not_derived_again(
         return read_pasts(*given)
 
     monkeypatch.setattr(replays, "read_pasts", noted)
-    tested.look_ahead(ahead._replace(times=ahead.times[9:11]))
-    await reached.wait()
-    asked = asyncio.create_task(tested.derive(moment(project_id, 11)))
+    tested.look_ahead(ahead._replace(times=ahead.times[8:10]))
+    await reached.wait()  # on the way to the second: the first is a snapshot
+    asked = asyncio.create_task(tested.derive(moment(project_id, 10)))
     await asyncio.sleep(0.1)
     go_on.set()
-    assert await asked is tested.known.get(moment(project_id, 11)) is not None
-    assert begun == [[10, 11]]
+    assert await asked is tested.known.get(moment(project_id, 10)) is not None
+    assert begun == [[9, 10]]
 
 
 async def test_an_error_ends_the_session_and_the_next_moment_has_another(
@@ -232,9 +234,8 @@ async def test_a_session_is_closed_when_nobody_looks_for_a_while(project_id, tes
 
 
 @pytest.fixture
-async def ahead(connection, project_id, monkeypatch) -> Ahead:
-    """The times of every event, of a log with a snapshot after every tenth."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+async def ahead(connection, project_id) -> Ahead:
+    """The times of every event."""
     times = tuple([await received_at(connection, project_id, position) for position in range(1, LAST + 1)])
     return Ahead(project_id, EXPERIMENT.experiment_id, times, None, each_bytes=1)
 

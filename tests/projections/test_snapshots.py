@@ -49,14 +49,20 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
 
 
 @for_any_log(examples=5)
-@given(log=logs_with_drafts(), cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4), asked=st.data())
-def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, asked) -> None:
+@given(
+    log=logs_with_drafts(),
+    cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    between=st.sampled_from([1, 2, 4, 100]),
+    asked=st.data(),
+)
+def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, between, asked) -> None:
     """At any position, for every experiment, however the steps were cut and whatever the session showed before."""
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
     caught_up = asked.draw(st.one_of(st.just(len(log)), st.integers(0, len(log))))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
         patched.setattr(steps, "YOUNG_SNAPSHOTS", 2)
+        patched.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
 
 
@@ -113,18 +119,33 @@ def _digest(found: Counted | None) -> str | None:
 
 
 @pytest.mark.parametrize(("events", "young"), [(100_000, 50), (100, 7), (6, 4), (5, 50), (1, 1)])
-def test_each_position_lies_between_two_snapshots(monkeypatch, events, young) -> None:
-    """The newest one before it and the next, which shows first what the step behind the position does."""
+def test_steps_of_all_generations_end_together(monkeypatch, events, young) -> None:
+    """At the same positions from wherever they come, each with a snapshot, ever so many in a young log."""
     monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", events)
     monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", young)
     near = [at * events // young + by for at in range(3 * young) for by in (-1, 0, 1)]
-    for position in sorted({at for at in (*near, 10 * events, 10 * events + 1) if at >= 0}):
-        before = steps.snapshot_before(position)
-        assert steps.position_of(before) <= position < steps.position_of(before + 1)
-        step = steps.Step(uuid.uuid4(), position, position + 1, START, START)
-        assert steps.position_of(step.snapshot - 1) <= position < steps.position_of(step.snapshot)
-    assert steps.position_of(0) == 0
-    assert steps.position_of(young) == events
+    for after in sorted({at for at in (*near, 10 * events, 10 * events + 1) if at >= 0}):
+        end = steps.common_end(after)
+        assert after < end
+        assert steps.common_end(end - 1) == end
+        assert steps.leaves_snapshot(end, end - 1)
+    ends = [end for end in range(1, 3 * events + 1) if steps.common_end(end - 1) == end]
+    assert {events, 2 * events, 3 * events} <= set(ends)
+    assert len(ends) == min(young, events) + 2
+
+
+def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() -> None:
+    """At least 2,000, in a long log a 500th of it, so that there are few at any length."""
+    assert not steps.leaves_snapshot(14_999, 13_000)
+    assert steps.leaves_snapshot(15_000, 13_000)
+    assert not steps.leaves_snapshot(5_000_500, 4_995_000)
+    assert steps.leaves_snapshot(5_000_500, 4_990_000)
+    left, position = [0], 0
+    while position < 1_000_000:
+        position = min(position + 97, steps.common_end(position))
+        if steps.leaves_snapshot(position, left[-1]):
+            left.append(position)
+    assert 400 < len(left) < 560
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
@@ -145,6 +166,37 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
         held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
 
     assert (tallied, held) == ((308,), (10,))
+
+
+async def test_a_past_position_costs_the_events_behind_a_step(connection, database_url, monkeypatch) -> None:
+    """A worker that is close behind its log leaves one where a step ends; a rebuild makes do without most."""
+    monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", 30)
+    project_id = await new_project(connection)
+    variant = EXPERIMENT.variants[0].id
+    seen = [Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=variant) for n in range(350)]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *seen)
+    await create_staging(connection)
+    schema = await live_schema(connection)
+    for position in range(19, 353, 37):
+        await catch_up_to(connection, project_id, schema, position)
+    await catch_up_live(connection, project_id)
+
+    async def looked_at(position: int) -> tuple[str | None, int]:
+        """The digest of a past position, and how many visitors had to be known for it."""
+        async with await connect(database_url) as past:
+            async with replaying(past, project_id, EXPERIMENT.experiment_id, position) as replay_of_one:
+                await replay_of_one.go_to(position)
+                [held] = await (await past.execute("select count(*) from visitor_exposure")).fetchone() or (0,)
+            return _digest(await read_past(past, project_id, EXPERIMENT.experiment_id, position)), held
+
+    before = [await looked_at(position) for position in (10, 60, 93, 130, 310, 352)]
+    assert [held for _, held in before] == [8, 4, 0, 0, 32, 0]
+
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        assert await rebuild(builder, keeper) == []
+    after = [await looked_at(position) for position in (10, 60, 93, 130, 310, 352)]
+    assert [digest for digest, _ in after] == [digest for digest, _ in before]
+    assert [held for _, held in after] == [8, 58, 91, 128, 308, 0]
 
 
 async def test_a_session_forgets_what_a_step_staged(database_url, project_id):
