@@ -138,7 +138,7 @@ async def read_pasts(
     while at < len(positions):
         try:
             async with replaying(connection, project_id, experiment_id, positions[at], archive) as replay:
-                while at < len(positions) and replay.is_nearest(positions[at]):
+                while at < len(positions) and replay.is_near(positions[at]):
                     await replay.go_to(positions[at])
                     async with connection.pipeline():
                         read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)

@@ -31,6 +31,8 @@ from projections.steps import NIL, Step, run_queries, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
+# To begin at a snapshot, and to empty the tables afterwards, takes as long as to count so many events.
+BEGINNING_EVENTS = 5_000
 
 
 class Replay:
@@ -47,13 +49,14 @@ class Replay:
     ) -> None:
         """Begin with the tallies of a snapshot, which the temporary tables hold already."""
         self._connection, self._live, self._archive = connection, live, archive
-        self._next_at, self._has_snapshot, self._is_first = begin.next_at, begin.snapshot > 0, True
+        self._at, self._next_at = begin.position, begin.next_at
+        self._has_snapshot, self._is_first = begin.snapshot > 0, True
         self._project_id, self._experiment_id = project_id, experiment_id
         self._parameters = _parameters(project_id, experiment_id, begin)
 
-    def is_nearest(self, wanted: int) -> bool:
-        """Whether no snapshot that was there when this began lies between its own and a position."""
-        return self._next_at is None or wanted < self._next_at
+    def is_near(self, wanted: int) -> bool:
+        """Whether to go on to a position takes no longer than to begin anew at a snapshot before it."""
+        return self._next_at is None or wanted < self._next_at or wanted - self._at <= BEGINNING_EVENTS
 
     async def go_to(self, wanted: int) -> None:
         """Take the experiment on to a position, never back."""
@@ -70,6 +73,7 @@ class Replay:
                 only=self._experiment_id,
                 seed=self._seed if self._has_snapshot else None,
             )
+            self._at = progress.position
             if progress.position >= progress.head:
                 return
 

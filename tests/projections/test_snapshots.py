@@ -53,9 +53,10 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
     log=logs_with_drafts(),
     cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     between=st.sampled_from([1, 2, 4, 100]),
+    beginning=st.sampled_from([0, 3, 5_000]),
     asked=st.data(),
 )
-def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, between, asked) -> None:
+def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, between, beginning, asked) -> None:
     """At any position, for every experiment, however the steps were cut and whatever the session showed before."""
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
     caught_up = asked.draw(st.one_of(st.just(len(log)), st.integers(0, len(log))))
@@ -63,6 +64,7 @@ def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, betw
         patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
         patched.setattr(steps, "YOUNG_SNAPSHOTS", 2)
         patched.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
+        patched.setattr(snapshots, "BEGINNING_EVENTS", beginning)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
 
 
@@ -197,6 +199,26 @@ async def test_a_past_position_costs_the_events_behind_a_step(connection, databa
     after = [await looked_at(position) for position in (10, 60, 93, 130, 310, 352)]
     assert [digest for digest, _ in after] == [digest for digest, _ in before]
     assert [held for _, held in after] == [8, 58, 91, 128, 308, 0]
+
+
+@pytest.mark.parametrize(("beginning", "begun_at"), [(0, [12, 31, 55, 118]), (24, [12, 118])])
+async def test_moments_on_the_way_begin_anew_only_where_that_is_shorter(
+    database_url, project_id, monkeypatch, beginning, begun_at
+) -> None:
+    """To begin at the next snapshot costs as much as to count many events, so a short way is gone on."""
+    monkeypatch.setattr(snapshots, "BEGINNING_EVENTS", beginning)
+    begun: list[int] = []
+
+    def noted(*given: Any) -> Any:
+        begun.append(given[3])
+        return replaying(*given)
+
+    monkeypatch.setattr(results, "replaying", noted)
+    async with await connect(database_url) as past:
+        positions = [12, 14, 31, 55, 118]
+        found = [each async for each in read_pasts(past, project_id, EXPERIMENT.experiment_id, positions)]
+    assert [each and each.position for each in found] == positions
+    assert begun == begun_at
 
 
 async def test_a_session_forgets_what_a_step_staged(database_url, project_id):
