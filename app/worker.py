@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from app.database import connect
 from projections.archived_log import ArchiveError
 from projections.catch_up import LogGapError, catch_up, create_staging
-from projections.generations import lagging, live_schema
+from projections.generations import OtherLayoutError, lagging, schema_to_write
 
 # A sweep finds every project that lags, whoever wrote to it; a hint from this process is faster.
 SWEEP_SECONDS = 0.1
@@ -24,6 +24,8 @@ GATHER_SECONDS = 0.02
 GATHER_SECONDS_MAX = 0.2
 GATHER_SHARE = 2.0
 RECONNECT_SECONDS_MAX = 5.0
+# After so long it is looked whether the live tables are ours again.
+OTHER_LAYOUT_SECONDS = 1.0
 
 _log = logging.getLogger("prooflog.worker")
 
@@ -39,7 +41,7 @@ class ProjectionWorker:
         self._archive = archive
         self._sweep_seconds = sweep_seconds
         self._hinted = asyncio.Event()
-        self._stopping = self._behind = False
+        self._stopping = self._behind = self._stands_still = False
         self._broken: set[UUID] = set()
 
     def hint(self, _projects: set[UUID]) -> None:
@@ -64,6 +66,10 @@ class ProjectionWorker:
                 if self._stopping:
                     return
                 _log.warning("the worker lost its database (%s); trying again", error)
+            except OtherLayoutError as error:
+                if not self._stands_still:
+                    _log.critical("projections stand still: %s", error)
+                self._stands_still, pause = True, max(pause, OTHER_LAYOUT_SECONDS)
             except Exception:  # noqa: BLE001  (a defect must not end projections without a word)
                 _log.exception("the worker failed; trying again")
             if not self._stopping:
@@ -87,14 +93,15 @@ class ProjectionWorker:
     async def sweep(self, connection: AsyncConnection[Any]) -> bool:
         """Take one step in each project that lags; whether there was any."""
         worked = self._behind = False
-        schema = await live_schema(connection)
+        schema = await schema_to_write(connection)
+        self._stands_still = False
         for project_id in await lagging(connection):
             if self._stopping:
                 break
             try:
                 progress = await catch_up(connection, project_id, schema, archive=self._archive)
                 worked = True
-                # Steps end at snapshots: the events for the next one are there already.
+                # Steps end at certain positions: the events for the next one are there already.
                 self._behind |= progress.position < progress.head
                 self._broken.discard(project_id)
             except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):

@@ -4,7 +4,8 @@ A step takes only events that stand under one plan: it ends before the next mana
 such facts are steps of their own. So the result never depends on where steps happen to end.
 """
 
-from collections.abc import Awaitable, Callable
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
@@ -42,15 +43,17 @@ async def catch_up(
     limit: int | None = None,
     events_max: int | None = None,
     archive: Path | None = None,
+    ends: Sequence[int] | None = None,
     only: UUID | None = None,
     seed: Callable[[Step], Awaitable[None]] | None = None,
 ) -> Progress:
     """Take one step, never beyond position `limit`; when progress.position stays, there was nothing to do.
 
-    `archive` is the directory of what was archived. With `only`, one experiment is counted; `seed` may bring
-    what staged events need before they are applied. Raises LogGapError when a position is missing,
-    ArchiveError when an archived file is. Another projector at work on the same project costs this step,
-    not the result.
+    `archive` is the directory of what was archived. No step goes past one of the `ends`, which are in order; if
+    given, snapshots are left there and where generations end together, nowhere else. With `only`, one experiment
+    is counted; `seed` may bring what staged events need before they are applied. Raises LogGapError when a
+    position is missing, ArchiveError when an archived file is. Another projector at work on the same project
+    costs this step, not the result.
     """
     parameters: dict[str, Any] = {"project_id": project_id}
     sql = queries("catch_up")
@@ -69,7 +72,7 @@ async def catch_up(
         head = log_end if limit is None else min(log_end, limit)
         if head <= after:
             return Progress(after, head)
-        until = min(head, steps.common_end(after), shown_until or head)
+        until = min(head, steps.common_end(after), shown_until or head, *_next_of(ends, after))
         if events_max is not None:
             until = min(until, after + events_max)
         are_facts = next_fact == after + 1
@@ -93,7 +96,7 @@ async def catch_up(
                 await seed(step)
             await exposures.apply(connection, step)
             await conversions.apply(connection, step)
-        await _leave_snapshot(connection, step, left_at)
+        await _leave_snapshot(connection, step, left_at, ends)
     return Progress(until, head)
 
 
@@ -111,8 +114,19 @@ async def _newest_snapshot(connection: AsyncConnection[Any], project_id: UUID) -
     return row or (0, 0)
 
 
-async def _leave_snapshot(connection: AsyncConnection[Any], step: Step, newest_at: int) -> None:
-    if step.only is None and steps.leaves_snapshot(step.until, newest_at):
+def _next_of(ends: Sequence[int] | None, after: int) -> Sequence[int]:
+    """The first end behind a position, if there is one."""
+    return ends[(at := bisect_right(ends, after)) : at + 1] if ends else ()
+
+
+async def _leave_snapshot(
+    connection: AsyncConnection[Any], step: Step, newest_at: int, ends: Sequence[int] | None
+) -> None:
+    if ends is None:
+        is_due = steps.leaves_snapshot(step.until, newest_at)
+    else:
+        is_due = step.until in (steps.common_end(step.until - 1), *_next_of(ends, step.until - 1))
+    if is_due and step.only is None:
         await connection.execute(queries("catch_up")["leave_snapshot"], step_parameters(step))
 
 
@@ -133,14 +147,19 @@ async def create_staging(connection: AsyncConnection[Any]) -> None:
 
 
 async def replay(
-    connection: AsyncConnection[Any], project_id: UUID, position: int, archive: Path | None = None
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    position: int,
+    archive: Path | None = None,
+    ends: Sequence[int] | None = None,
 ) -> None:
     """Derive a project's tables as of a position into temporary tables of this connection.
 
-    The connection's search path shows them afterwards; close the connection to be rid of them.
+    The connection's search path shows them afterwards; close the connection to be rid of them. `ends` are as for
+    `catch_up`.
     """
     await create_temporary(connection)
-    await _go_on(connection, project_id, position, archive)
+    await _go_on(connection, project_id, position, archive, ends)
 
 
 async def create_temporary(connection: AsyncConnection[Any]) -> None:
@@ -155,11 +174,12 @@ async def _go_on(
     project_id: UUID,
     position: int,
     archive: Path | None = None,
+    ends: Sequence[int] | None = None,
 ) -> None:
     """Take steps in the connection's own tables up to a position or the end of the log."""
     steps_taken, analyse_at = 0, 1
     while True:
-        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, archive=archive)
+        progress = await catch_up(connection, project_id, TEMPORARY, limit=position, archive=archive, ends=ends)
         if progress.position >= progress.head:
             return
         steps_taken += 1
@@ -205,7 +225,7 @@ async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
 
 def own_tables() -> tuple[LiteralString, ...]:
     """The tables of the projections' own progress, which say nothing of any experiment."""
-    return ("projection_checkpoint", "projection_snapshot")
+    return ("project_checkpoint", "project_snapshot")
 
 
 def derived_tables() -> list[LiteralString]:

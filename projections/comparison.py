@@ -130,10 +130,13 @@ class _Compared:
 
 
 async def _in_common(connection: AsyncConnection[Any], project_id: UUID, schema: str, other: str) -> list[int]:
-    """For each snapshot in a schema, and for the one to come, the place of the first one that both have."""
+    """For each snapshot in a schema, and for the one to come, how many that both have come before it.
+
+    By number less one: snapshots of a project are numbered in their order, from 1 on and without a gap.
+    """
     asked = SQL(
         "select mine.position, theirs.position is not null"
-        " from {}.projection_snapshot mine left join {}.projection_snapshot theirs using (project_id, position)"
+        " from {}.project_snapshot mine left join {}.project_snapshot theirs using (project_id, position)"
         " where project_id = %(project_id)s order by mine.position"
     ).format(Identifier(schema), Identifier(other))
     cursor = await connection.execute(asked, {"project_id": project_id})

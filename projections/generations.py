@@ -3,7 +3,7 @@
 A rebuild fills a new generation beside the live one, compares both at an equal position and flips.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
+from projections import steps
 from projections.catch_up import (
     TEMPORARY,
     LogGapError,
@@ -34,6 +35,10 @@ from projections.registry import LAYOUT
 _GENERATION_LOCK = 7_306_087_156
 FLIP_TRIES = 5
 _Answer = TypeVar("_Answer")
+
+
+class OtherLayoutError(Exception):
+    """The live tables are not those that this program knows: what it wrote there would be wrong."""
 
 
 class RebuildRunningError(Exception):
@@ -91,8 +96,16 @@ async def ensure_live(connection: AsyncConnection[Any]) -> None:
 
 async def has_layout(connection: AsyncConnection[Any]) -> bool:
     """Whether the live generation has the tables that this program knows."""
-    row = await (await connection.execute(queries("catch_up")["live_layout"])).fetchone()
-    return row is not None and row[0] == LAYOUT
+    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
+    return row is not None and row[1] == LAYOUT
+
+
+async def schema_to_write(connection: AsyncConnection[Any]) -> str:
+    """The schema of the live generation; raises OtherLayoutError where only another version may write there."""
+    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
+    if row is None or row[1] != LAYOUT:
+        raise OtherLayoutError("the live projection tables are those of another version of prooflog")
+    return schema_of(row[0])
 
 
 async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
@@ -155,7 +168,7 @@ async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID, arch
     """Count everything that a project's log holds now, beside any worker that does the same."""
     await create_staging(connection)
     head = (await read_head(connection, project_id)).next_position - 1
-    await _catch_up_to(connection, project_id, await live_schema(connection), head, archive=archive)
+    await _catch_up_to(connection, project_id, await schema_to_write(connection), head, archive=archive)
 
 
 async def rebuild(
@@ -194,7 +207,8 @@ async def _fill(
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
-            await _catch_up_to(builder, project_id, new, position, on_progress, archive)
+            ends = await _ends(builder, project_id, old, steps.EVENTS_BETWEEN_REBUILT_MIN)
+            await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
 
 
 async def _flip(
@@ -210,7 +224,8 @@ async def _flip(
     async with keeper.transaction():
         positions = await _hold_still(keeper, old)
         for project_id, position in positions.items():
-            await _catch_up_to(builder, project_id, new, position, on_progress, archive)
+            ends = await _ends(builder, project_id, old, steps.EVENTS_BETWEEN_REBUILT_MIN)
+            await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
         differences = []
         if await has_layout(builder):
             for project_id in positions:
@@ -261,10 +276,12 @@ async def verify(
     `keeper` holds the live checkpoint still while the two are compared.
     """
     live = await live_schema(keeper)
-    await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0), archive)
+    ends = await _ends(keeper, project_id, live)
+    await replay(replayer, project_id, (await _positions(keeper, live)).get(project_id, 0), archive, ends)
     async with keeper.transaction():
         position = (await _hold_still(keeper, live)).get(project_id, 0)
-        await _catch_up_to(replayer, project_id, TEMPORARY, position, archive=archive)
+        ends = await _ends(keeper, project_id, live)
+        await _catch_up_to(replayer, project_id, TEMPORARY, position, archive=archive, ends=ends)
         return position, await compare(replayer, project_id, live, TEMPORARY)
 
 
@@ -280,11 +297,30 @@ async def _create(connection: AsyncConnection[Any], state: str) -> int:
 
 async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID, int]:
     cursor = await connection.execute(
-        SQL("select project_id, position from {}.projection_checkpoint order by project_id").format(
+        SQL("select project_id, position from {}.project_checkpoint order by project_id").format(
             Identifier(schema)
         )
     )
     return dict(await cursor.fetchall())
+
+
+async def _ends(
+    connection: AsyncConnection[Any], project_id: UUID, schema: str, between_min: int = 0
+) -> list[int] | None:
+    """Where a project has snapshots in a generation, for another to have them too; None in other layouts."""
+    if not await has_layout(connection):
+        return None
+    cursor = await connection.execute(
+        SQL("select position from {}.project_snapshot where project_id = %s order by position").format(
+            Identifier(schema)
+        ),
+        (project_id,),
+    )
+    ends: list[int] = []
+    for (position,) in await cursor.fetchall():
+        if position >= (ends[-1] if ends else 0) + between_min:
+            ends.append(position)
+    return ends
 
 
 async def _lagging(connection: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int, int]]:
@@ -301,9 +337,10 @@ async def _catch_up_to(
     position: int,
     on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
     archive: Path | None = None,
+    ends: Sequence[int] | None = None,
 ) -> None:
     while True:
-        progress = await catch_up(connection, project_id, schema, limit=position, archive=archive)
+        progress = await catch_up(connection, project_id, schema, limit=position, archive=archive, ends=ends)
         on_progress(project_id, progress)
         if progress.position >= position:
             return

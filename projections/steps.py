@@ -11,12 +11,14 @@ from projections.queries import queries
 # A snapshot is a state that can be read for ever: an older state follows from it and the events behind it. No step
 # goes past the end of every so many events, so that each generation has a snapshot there, and two can be compared.
 # The first so many of a log have more: a young log is quick at any position, and a long one does not notice.
-SNAPSHOT_EVENTS = 100_000
-YOUNG_SNAPSHOTS = 10
+COMMON_END_EVENTS = 100_000
+YOUNG_COMMON_ENDS = 10
 # Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
 EVENTS_BETWEEN_SNAPSHOTS_MIN = 2_000
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
+# A rebuild leaves only those of the live generation with so many events between: with all it took thrice as long.
+EVENTS_BETWEEN_REBUILT_MIN = 20_000
 # PostgreSQL 15 has no word for how a column of a new table is stored.
 _STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
@@ -45,10 +47,10 @@ class Step(NamedTuple):
 
 def common_end(after: int) -> int:
     """The first position behind another at which the steps of every generation end, with a snapshot."""
-    if after < SNAPSHOT_EVENTS:
-        nth = after * YOUNG_SNAPSHOTS // SNAPSHOT_EVENTS + 1
-        return -(-nth * SNAPSHOT_EVENTS // YOUNG_SNAPSHOTS)
-    return (after // SNAPSHOT_EVENTS + 1) * SNAPSHOT_EVENTS
+    if after < COMMON_END_EVENTS:
+        nth = after * YOUNG_COMMON_ENDS // COMMON_END_EVENTS + 1
+        return -(-nth * COMMON_END_EVENTS // YOUNG_COMMON_ENDS)
+    return (after // COMMON_END_EVENTS + 1) * COMMON_END_EVENTS
 
 
 def leaves_snapshot(until: int, newest: int) -> bool:

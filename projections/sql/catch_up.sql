@@ -1,9 +1,9 @@
 -- tables: how far this generation has come in each project's log
-create table projection_checkpoint (
+create table project_checkpoint (
     project_id uuid   primary key,
     position   bigint not null
 );
-create table projection_snapshot (
+create table project_snapshot (
     project_id uuid    not null,
     position   bigint  not null,
     snapshot   integer not null,
@@ -11,7 +11,7 @@ create table projection_snapshot (
 );
 
 -- checkpoint: how far this generation has come in a project's log
-select position from projection_checkpoint where project_id = %(project_id)s;
+select position from project_checkpoint where project_id = %(project_id)s;
 
 -- standing: how far tallies have come in a project's log, when that was received, and where the log ends
 select c.position,
@@ -25,23 +25,23 @@ select c.position,
             order by first_position desc
             limit 1),
            0)
-from (select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s) c;
+from (select coalesce(max(position), 0) as position from project_checkpoint where project_id = %(project_id)s) c;
 
 -- newest_snapshot: a project's last snapshot and its position
-select snapshot, position from projection_snapshot
+select snapshot, position from project_snapshot
 where project_id = %(project_id)s
 order by position desc
 limit 1;
 
 -- leave_snapshot: what the tables say now can be read for ever
-insert into projection_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
+insert into project_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
 
 -- begin_checkpoint: start a project at nothing
-insert into projection_checkpoint (project_id, position) values (%(project_id)s, 0)
+insert into project_checkpoint (project_id, position) values (%(project_id)s, 0)
 on conflict do nothing;
 
 -- move_checkpoint: compare and swap; no row means that another projector was here
-update projection_checkpoint set position = %(until)s
+update project_checkpoint set position = %(until)s
 where project_id = %(project_id)s and position = %(after)s;
 
 -- ahead: where the log ends and when that was received, when the next event was, and the first management fact after a position
@@ -139,7 +139,7 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   );
 
 -- lagging: projects whose log goes on behind their checkpoint
-with counted as materialized (select project_id, position from projection_checkpoint)
+with counted as materialized (select project_id, position from project_checkpoint)
 select p.project_id, coalesce(c.position, 0), h.head
 from project p
 left join counted c using (project_id)
@@ -154,7 +154,7 @@ where h.head > coalesce(c.position, 0);
 
 -- standings: how far some projects are counted, and where their logs end
 with counted as materialized (
-    select project_id, position from projection_checkpoint where project_id = any(%(project_ids)s)
+    select project_id, position from project_checkpoint where project_id = any(%(project_ids)s)
 )
 select p.project_id, c.position, h.head
 from project p
@@ -169,7 +169,7 @@ cross join lateral (
 where p.project_id = any(%(project_ids)s);
 
 -- status: every project's checkpoint, the end of its log, and since when the next event waits
-with counted as materialized (select project_id, position from projection_checkpoint)
+with counted as materialized (select project_id, position from project_checkpoint)
 select p.project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0), w.received_at
 from project p
 left join counted c using (project_id)
@@ -198,18 +198,15 @@ from (
     group by project_id
 ) h
 full join project p using (project_id)
-full join projection_checkpoint c using (project_id)
+full join project_checkpoint c using (project_id)
 order by p.name, project_id;
 
--- live_generation: which generation answers now
-select generation from projection_generation where state = 'live';
+-- live_generation: which generation answers now, and which tables it has
+select generation, layout from projection_generation where state = 'live';
 
 -- show_live: let unqualified names mean the live generation's tables until the transaction ends
 select set_config('search_path', 'projection_' || generation || ', public', true)
 from projection_generation where state = 'live';
-
--- live_layout: which tables the live generation has
-select layout from projection_generation where state = 'live';
 
 -- next_generation: a number for a new generation
 select coalesce(max(generation), 0) + 1 from projection_generation;
@@ -233,7 +230,7 @@ update projection_generation set state = 'retired' where state = 'live';
 update projection_generation set state = 'live', live_at = now() where generation = %(generation)s;
 
 -- lock_checkpoints: hold the live generation still, projects that appear only now too; readers go on
-lock table projection_checkpoint in share row exclusive mode;
+lock table project_checkpoint in share row exclusive mode;
 
 -- abandoned_generations: what an interrupted or finished rebuild has left
 select generation from projection_generation where state <> 'live';

@@ -49,7 +49,7 @@ create table goal_tally (
 create table goal_tally_past (
     like goal_tally,
     until integer not null,
-    primary key (project_id, experiment_id, goal, variant_id, epoch, day, until)
+    primary key (project_id, experiment_id, until, goal, variant_id, epoch, day)
 );
 create table visitor_unattributed (
     project_id    uuid    not null,
@@ -89,7 +89,7 @@ create table unattributed_tally (
 create table unattributed_tally_past (
     like unattributed_tally,
     until integer not null,
-    primary key (project_id, experiment_id, reason, until)
+    primary key (project_id, experiment_id, until, reason)
 );
 
 -- staging_goal_events: the step's events that some goal counts

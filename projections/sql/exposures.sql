@@ -56,7 +56,7 @@ create table variant_tally (
 create table variant_tally_past (
     like variant_tally,
     until integer not null,
-    primary key (project_id, experiment_id, variant_id, epoch, day, until)
+    primary key (project_id, experiment_id, until, variant_id, epoch, day)
 );
 create table impression_tally (
     project_id    uuid    not null,
@@ -70,7 +70,7 @@ create table impression_tally (
 create table impression_tally_past (
     like impression_tally,
     until integer not null,
-    primary key (project_id, experiment_id, variant_id, day, until)
+    primary key (project_id, experiment_id, until, variant_id, day)
 );
 
 -- staging: exposures of one step, beside what was known of the same visitors before

@@ -23,8 +23,8 @@ LAST = 42
 @pytest.fixture
 async def project_id(connection, monkeypatch):
     """A project of twenty visitors who buy, with a snapshot after every ninth event."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 9)
-    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", 1)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 9)
+    monkeypatch.setattr(steps, "YOUNG_COMMON_ENDS", 1)
     project_id = await new_project(connection)
     log = [
         entry

@@ -14,7 +14,7 @@ from projections import generations, steps
 from projections.catch_up import LogGapError, catch_up, create_staging
 from projections.conversions import in_order
 from projections.event_log import append
-from projections.generations import live_schema, rebuild, status, verify
+from projections.generations import OtherLayoutError, catch_up_live, live_schema, rebuild, status, verify
 from projections.results import read_live, read_past
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
@@ -104,7 +104,7 @@ async def test_a_worker_does_not_wait_for_more_events_where_many_wait(
     connection, database_url, monkeypatch
 ) -> None:
     """Each step ends at a snapshot; the pause in which events gather comes after the last one."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 10)
     monkeypatch.setattr(worker_of, "GATHER_SECONDS", 60.0)
     monkeypatch.setattr(worker_of, "GATHER_SECONDS_MAX", 60.0)
     project_id = await new_project(connection)
@@ -115,6 +115,27 @@ async def test_a_worker_does_not_wait_for_more_events_where_many_wait(
     working = asyncio.create_task(ProjectionWorker(database_url, sweep_seconds=0.01).run())
     async with asyncio.timeout(20):
         while (await status(connection))[0].position < 50:
+            await asyncio.sleep(0.02)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_worker_writes_no_tables_of_another_version(connection, database_url, monkeypatch, caplog) -> None:
+    """Between a migration and the restart of a server its steps would be wrong: it stands still, and says so."""
+    monkeypatch.setattr(worker_of, "OTHER_LAYOUT_SECONDS", 0.01)
+    project_id = await new_project(connection)
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started())
+    await connection.execute("update projection_generation set layout = layout + 1")
+    working = asyncio.create_task(ProjectionWorker(database_url, sweep_seconds=0.01).run())
+    await asyncio.sleep(0.5)
+    assert (await status(connection))[0].position == 0
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    with pytest.raises(OtherLayoutError):
+        await catch_up_live(connection, project_id)
+
+    await connection.execute("update projection_generation set layout = layout - 1")
+    async with asyncio.timeout(20):
+        while (await status(connection))[0].position < 2:
             await asyncio.sleep(0.02)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)

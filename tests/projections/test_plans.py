@@ -213,7 +213,7 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
     async with connection.transaction():
         await _append(connection, project_id, _visits(experiment, variant, 5990, 6010))
     now = datetime.now(UTC)
-    step = Step(project_id, 9002, 9032, now - timedelta(minutes=1), now, 1)
+    step = Step(project_id, 9002, 9032, now - timedelta(minutes=1), now, 2)
     scanned: dict[str, set[str]] = {}
 
     async def explained(connection: Any, file: str, names: tuple[str, ...], parameters: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from tests.projections.any_log import for_any_log
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 from tests.projections.test_tallies import PLANS, conversions, impressions, logs
 
-SNAPSHOT_EVENTS = 6
+COMMON_END_EVENTS = 6
 EXPERIMENT = plan()
 BY_REFERRER = Detail(lambda plan: plan.goals[0], "referrer")
 
@@ -61,8 +61,8 @@ def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, betw
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
     caught_up = asked.draw(st.one_of(st.just(len(log)), st.integers(0, len(log))))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(steps, "SNAPSHOT_EVENTS", SNAPSHOT_EVENTS)
-        patched.setattr(steps, "YOUNG_SNAPSHOTS", 2)
+        patched.setattr(steps, "COMMON_END_EVENTS", COMMON_END_EVENTS)
+        patched.setattr(steps, "YOUNG_COMMON_ENDS", 2)
         patched.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
         patched.setattr(snapshots, "BEGINNING_EVENTS", beginning)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
@@ -123,8 +123,8 @@ def _digest(found: Counted | None) -> str | None:
 @pytest.mark.parametrize(("events", "young"), [(100_000, 50), (100, 7), (6, 4), (5, 50), (1, 1)])
 def test_steps_of_all_generations_end_together(monkeypatch, events, young) -> None:
     """At the same positions from wherever they come, each with a snapshot, ever so many in a young log."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", events)
-    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", young)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", events)
+    monkeypatch.setattr(steps, "YOUNG_COMMON_ENDS", young)
     near = [at * events // young + by for at in range(3 * young) for by in (-1, 0, 1)]
     for after in sorted({at for at in (*near, 10 * events, 10 * events + 1) if at >= 0}):
         end = steps.common_end(after)
@@ -152,7 +152,7 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
     """Only the events and the visitors behind the snapshot are looked at."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 100)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 100)
     project_id = await new_project(connection)
     variant = EXPERIMENT.variants[0].id
     seen = [Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=variant) for n in range(350)]
@@ -171,8 +171,9 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
 
 
 async def test_a_past_position_costs_the_events_behind_a_step(connection, database_url, monkeypatch) -> None:
-    """A worker that is close behind its log leaves one where a step ends; a rebuild makes do without most."""
+    """A worker close behind its log leaves snapshots where its steps end, and a rebuild leaves some of them."""
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", 30)
+    monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 70)
     project_id = await new_project(connection)
     variant = EXPERIMENT.variants[0].id
     seen = [Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=variant) for n in range(350)]
@@ -198,7 +199,7 @@ async def test_a_past_position_costs_the_events_behind_a_step(connection, databa
         assert await rebuild(builder, keeper) == []
     after = [await looked_at(position) for position in (10, 60, 93, 130, 310, 352)]
     assert [digest for digest, _ in after] == [digest for digest, _ in before]
-    assert [held for _, held in after] == [8, 58, 91, 128, 308, 0]
+    assert [held for _, held in after] == [8, 58, 0, 37, 69, 37]
 
 
 @pytest.mark.parametrize(("beginning", "begun_at"), [(0, [12, 31, 55, 118]), (24, [12, 118])])
@@ -328,7 +329,7 @@ async def test_segments_of_a_past_position_are_those_of_then(database_url, proje
 @pytest.fixture
 async def project_id(connection, monkeypatch) -> uuid.UUID:
     """A project of 122 events, with a snapshot after every tenth."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 10)
     project_id = await new_project(connection)
     a, b = EXPERIMENT.variants
     log = [
@@ -356,7 +357,7 @@ async def _broken(*_: Any) -> None:
 
 async def test_what_was_counted_before_a_draft_began_anew_is_still_shown(connection, database_url, monkeypatch):
     """Each position up to the change shows what it showed then, though the live tables have forgotten it."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 5)
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 5)
     project_id = await new_project(connection)
     named = {"experiment": EXPERIMENT.experiment_id, "variant": EXPERIMENT.variants[0].id}
     visits = [
@@ -399,10 +400,16 @@ SPOILED = (
 )
 
 
-async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch) -> None:
-    """What a past position shows is the same from tables that were derived anew; one that was spoiled is named."""
-    monkeypatch.setattr(steps, "SNAPSHOT_EVENTS", 10)
-    monkeypatch.setattr(steps, "YOUNG_SNAPSHOTS", 1)
+@pytest.mark.parametrize(("common", "between"), [(10, 1_000), (40, 8)])
+async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypatch, common, between) -> None:
+    """What a past position shows is the same from tables that were derived anew; one that was spoiled is named.
+
+    Whether snapshots stand where all generations end, or where steps of the live one happened to.
+    """
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", common)
+    monkeypatch.setattr(steps, "YOUNG_COMMON_ENDS", 1)
+    monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
+    monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 0)
     project_id = await new_project(connection)
     a, b = EXPERIMENT.variants
     both = [
@@ -415,7 +422,7 @@ async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypat
     digests = {}
     await create_staging(connection)
     schema = await live_schema(connection)
-    for position in (15, 33, 62):
+    for position in (9, 15, 19, 28, 33, 52, 62, 71):
         await catch_up_to(connection, project_id, schema, position)
         digests[position] = _digest(await read_live(connection, project_id, EXPERIMENT.experiment_id))
     await catch_up_live(connection, project_id)
