@@ -225,7 +225,7 @@ async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
 
 def own_tables() -> tuple[LiteralString, ...]:
     """The tables of the projections' own progress, which say nothing of any experiment."""
-    return ("project_checkpoint", "project_snapshot")
+    return ("projection_checkpoint", "projection_snapshot")
 
 
 def derived_tables() -> list[LiteralString]:

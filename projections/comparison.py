@@ -136,7 +136,7 @@ async def _in_common(connection: AsyncConnection[Any], project_id: UUID, schema:
     """
     asked = SQL(
         "select mine.position, theirs.position is not null"
-        " from {}.project_snapshot mine left join {}.project_snapshot theirs using (project_id, position)"
+        " from {}.projection_snapshot mine left join {}.projection_snapshot theirs using (project_id, position)"
         " where project_id = %(project_id)s order by mine.position"
     ).format(Identifier(schema), Identifier(other))
     cursor = await connection.execute(asked, {"project_id": project_id})

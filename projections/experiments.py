@@ -19,7 +19,7 @@ from domain.experiment import Experiment
 from projections.queries import queries
 from projections.steps import Step
 
-TABLES = ("experiment_plan", "experiment_fact", "plan_variant", "plan_goal", "plan_epoch")
+TABLES = ("experiment_plan", "experiment_fact", "planned_variant", "planned_goal", "planned_epoch")
 PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
 
@@ -122,14 +122,14 @@ async def put_parts(connection: AsyncConnection[Any], project_id: UUID, plan: Ex
     """Write the variants, goals and epochs of a plan in place of those before."""
     sql = queries("experiments")
     keys = {"project_id": project_id, "experiment_id": plan.id}
-    for clear in ("clear_plan_variants", "clear_plan_goals", "clear_plan_epochs"):
+    for clear in ("clear_planned_variants", "clear_planned_goals", "clear_planned_epochs"):
         await connection.execute(sql[clear], keys)
     async with connection.cursor() as cursor:
         await cursor.executemany(
-            sql["put_plan_variant"], [{**keys, "variant_id": variant.id} for variant in plan.variants]
+            sql["put_planned_variant"], [{**keys, "variant_id": variant.id} for variant in plan.variants]
         )
         await cursor.executemany(
-            sql["put_plan_goal"],
+            sql["put_planned_goal"],
             [
                 {
                     **keys,
@@ -143,6 +143,6 @@ async def put_parts(connection: AsyncConnection[Any], project_id: UUID, plan: Ex
             ],
         )
         await cursor.executemany(
-            sql["put_plan_epoch"],
+            sql["put_planned_epoch"],
             [{**keys, "epoch": epoch.number, "started_at": epoch.started_at} for epoch in plan.epochs],
         )

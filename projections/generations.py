@@ -297,7 +297,7 @@ async def _create(connection: AsyncConnection[Any], state: str) -> int:
 
 async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID, int]:
     cursor = await connection.execute(
-        SQL("select project_id, position from {}.project_checkpoint order by project_id").format(
+        SQL("select project_id, position from {}.projection_checkpoint order by project_id").format(
             Identifier(schema)
         )
     )
@@ -311,7 +311,7 @@ async def _ends(
     if not await has_layout(connection):
         return None
     cursor = await connection.execute(
-        SQL("select position from {}.project_snapshot where project_id = %s order by position").format(
+        SQL("select position from {}.projection_snapshot where project_id = %s order by position").format(
             Identifier(schema)
         ),
         (project_id,),

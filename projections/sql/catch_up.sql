@@ -1,9 +1,10 @@
 -- tables: how far this generation has come in each project's log
-create table project_checkpoint (
+-- The checkpoint has the same shape in every layout: a version reads how far the tables of the one before have come.
+create table projection_checkpoint (
     project_id uuid   primary key,
     position   bigint not null
 );
-create table project_snapshot (
+create table projection_snapshot (
     project_id uuid    not null,
     position   bigint  not null,
     snapshot   integer not null,
@@ -11,7 +12,7 @@ create table project_snapshot (
 );
 
 -- checkpoint: how far this generation has come in a project's log
-select position from project_checkpoint where project_id = %(project_id)s;
+select position from projection_checkpoint where project_id = %(project_id)s;
 
 -- standing: how far tallies have come in a project's log, when that was received, and where the log ends
 select c.position,
@@ -25,23 +26,23 @@ select c.position,
             order by first_position desc
             limit 1),
            0)
-from (select coalesce(max(position), 0) as position from project_checkpoint where project_id = %(project_id)s) c;
+from (select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s) c;
 
 -- newest_snapshot: a project's last snapshot and its position
-select snapshot, position from project_snapshot
+select snapshot, position from projection_snapshot
 where project_id = %(project_id)s
 order by position desc
 limit 1;
 
 -- leave_snapshot: what the tables say now can be read for ever
-insert into project_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
+insert into projection_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
 
 -- begin_checkpoint: start a project at nothing
-insert into project_checkpoint (project_id, position) values (%(project_id)s, 0)
+insert into projection_checkpoint (project_id, position) values (%(project_id)s, 0)
 on conflict do nothing;
 
 -- move_checkpoint: compare and swap; no row means that another projector was here
-update project_checkpoint set position = %(until)s
+update projection_checkpoint set position = %(until)s
 where project_id = %(project_id)s and position = %(after)s;
 
 -- ahead: where the log ends and when that was received, when the next event was, and the first management fact after a position
@@ -110,7 +111,7 @@ select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not
        e.event_type, e.event_name, e.experiment_id, e.variant_id,
        -- Hashed once: joined, a few variants were looked up in their index for each event.
        coalesce((e.experiment_id, e.variant_id) in (
-           select experiment_id, variant_id from plan_variant where project_id = %(project_id)s
+           select experiment_id, variant_id from planned_variant where project_id = %(project_id)s
        ), false),
        -- How and whence a visitor came, in one number; what the server writes for browsers needs no parsing.
        case when e.event_type = 'experiment_impression' then hashtextextended(concat(
@@ -130,7 +131,7 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   and e.source <> 'management'
   and (
       e.event_type = 'experiment_impression' or e.experiment_id is not null or e.variant_id is not null
-      or e.event_type = any (array(select distinct event_type from plan_goal where project_id = %(project_id)s))
+      or e.event_type = any (array(select distinct event_type from planned_goal where project_id = %(project_id)s))
   )
   -- Where one experiment is counted, what names another known one changes nothing.
   and (
@@ -139,7 +140,7 @@ where e.project_id = %(project_id)s and e.position > %(after)s and e.position <=
   );
 
 -- lagging: projects whose log goes on behind their checkpoint
-with counted as materialized (select project_id, position from project_checkpoint)
+with counted as materialized (select project_id, position from projection_checkpoint)
 select p.project_id, coalesce(c.position, 0), h.head
 from project p
 left join counted c using (project_id)
@@ -154,7 +155,7 @@ where h.head > coalesce(c.position, 0);
 
 -- standings: how far some projects are counted, and where their logs end
 with counted as materialized (
-    select project_id, position from project_checkpoint where project_id = any(%(project_ids)s)
+    select project_id, position from projection_checkpoint where project_id = any(%(project_ids)s)
 )
 select p.project_id, c.position, h.head
 from project p
@@ -169,7 +170,7 @@ cross join lateral (
 where p.project_id = any(%(project_ids)s);
 
 -- status: every project's checkpoint, the end of its log, and since when the next event waits
-with counted as materialized (select project_id, position from project_checkpoint)
+with counted as materialized (select project_id, position from projection_checkpoint)
 select p.project_id, p.name, coalesce(c.position, 0), coalesce(h.head, 0), w.received_at
 from project p
 left join counted c using (project_id)
@@ -198,7 +199,7 @@ from (
     group by project_id
 ) h
 full join project p using (project_id)
-full join project_checkpoint c using (project_id)
+full join projection_checkpoint c using (project_id)
 order by p.name, project_id;
 
 -- live_generation: which generation answers now, and which tables it has
@@ -230,7 +231,7 @@ update projection_generation set state = 'retired' where state = 'live';
 update projection_generation set state = 'live', live_at = now() where generation = %(generation)s;
 
 -- lock_checkpoints: hold the live generation still, projects that appear only now too; readers go on
-lock table project_checkpoint in share row exclusive mode;
+lock table projection_checkpoint in share row exclusive mode;
 
 -- abandoned_generations: what an interrupted or finished rebuild has left
 select generation from projection_generation where state <> 'live';

@@ -219,7 +219,7 @@ from staged_event e
 where e.event_type <> 'experiment_impression'
   and (e.is_known or (e.experiment_id is null and e.variant_id is null))
   and exists (
-      select from plan_goal g
+      select from planned_goal g
       where g.project_id = %(project_id)s and g.event_type = e.event_type
         and (g.event_name is null or g.event_name = e.event_name)
         and (e.experiment_id is null or g.experiment_id = e.experiment_id)
@@ -300,7 +300,7 @@ from (
     where g.experiment_id = pair.experiment_id or (g.experiment_id is null and pair.variant_id is not null)
     offset 0  -- one event is looked up once, however many goals count it
 ) e
-join plan_goal goal
+join planned_goal goal
     on goal.project_id = %(project_id)s and goal.experiment_id = e.experiment_id
    and goal.event_type = e.event_type and (goal.event_name is null or goal.event_name = e.event_name)
 -- `offset 0`: each number is parsed once, although it is named four times above.
@@ -349,10 +349,10 @@ insert into staged_outcome
 select is_new, experiment_id, unit_id, goal, variant_id,
        coalesce(
            exposed_epoch,
-           (select max(p.epoch) from plan_epoch p
+           (select max(p.epoch) from planned_epoch p
             where p.project_id = %(project_id)s and p.experiment_id = achieved.experiment_id
               and p.started_at <= first_converted_at),
-           (select min(p.epoch) from plan_epoch p
+           (select min(p.epoch) from planned_epoch p
             where p.project_id = %(project_id)s and p.experiment_id = achieved.experiment_id),
            0),
        (coalesce(first_exposed_at, first_converted_at) at time zone 'UTC')::date,
@@ -546,7 +546,7 @@ from (
                when p.experiment_id is null then 'unknown_experiment'
                when not e.is_known then 'unknown_variant'
                when not exists (
-                   select from plan_goal g
+                   select from planned_goal g
                    where g.project_id = %(project_id)s and g.experiment_id = e.experiment_id
                      and g.event_type = e.event_type
                      and (g.event_name is null or g.event_name = e.event_name)
@@ -588,7 +588,7 @@ from (
         where experiment_id is null
         group by event_type, event_name
     ) c
-    join plan_goal g
+    join planned_goal g
         on g.project_id = %(project_id)s and g.event_type = c.event_type
        and (g.event_name is null or g.event_name = c.event_name)
     join experiment_plan p

@@ -24,13 +24,13 @@ create table experiment_fact (
     fact          json   not null,
     primary key (project_id, experiment_id, position)
 );
-create table plan_variant (
+create table planned_variant (
     project_id    uuid not null,
     experiment_id uuid not null,
     variant_id    uuid not null,
     primary key (project_id, experiment_id, variant_id)
 );
-create table plan_goal (
+create table planned_goal (
     project_id    uuid not null,
     experiment_id uuid not null,
     goal          text not null,
@@ -40,8 +40,8 @@ create table plan_goal (
     value_field   text,
     primary key (project_id, experiment_id, goal)
 );
-create index plan_goal_by_event on plan_goal (project_id, event_type, experiment_id);
-create table plan_epoch (
+create index plan_goal_by_event on planned_goal (project_id, event_type, experiment_id);
+create table planned_epoch (
     project_id    uuid        not null,
     experiment_id uuid        not null,
     epoch         integer     not null,
@@ -97,25 +97,25 @@ where project_id = %(project_id)s and source = 'management' and position > %(aft
   and experiment_id = %(experiment_id)s
 order by position;
 
--- clear_plan_variants: forget an experiment's variants before they are written anew
-delete from plan_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+-- clear_planned_variants: forget an experiment's variants before they are written anew
+delete from planned_variant where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- clear_plan_goals: forget an experiment's goals before they are written anew
-delete from plan_goal where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+-- clear_planned_goals: forget an experiment's goals before they are written anew
+delete from planned_goal where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- clear_plan_epochs: forget an experiment's epochs before they are written anew
-delete from plan_epoch where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+-- clear_planned_epochs: forget an experiment's epochs before they are written anew
+delete from planned_epoch where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- put_plan_variant: write one variant
-insert into plan_variant (project_id, experiment_id, variant_id)
+-- put_planned_variant: write one variant
+insert into planned_variant (project_id, experiment_id, variant_id)
 values (%(project_id)s, %(experiment_id)s, %(variant_id)s);
 
--- put_plan_goal: write one goal
-insert into plan_goal (project_id, experiment_id, goal, kind, event_type, event_name, value_field)
+-- put_planned_goal: write one goal
+insert into planned_goal (project_id, experiment_id, goal, kind, event_type, event_name, value_field)
 values (
     %(project_id)s, %(experiment_id)s, %(goal)s, %(kind)s, %(event_type)s, %(event_name)s, %(value_field)s
 );
 
--- put_plan_epoch: write one epoch
-insert into plan_epoch (project_id, experiment_id, epoch, started_at)
+-- put_planned_epoch: write one epoch
+insert into planned_epoch (project_id, experiment_id, epoch, started_at)
 values (%(project_id)s, %(experiment_id)s, %(epoch)s, %(started_at)s);

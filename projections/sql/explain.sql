@@ -20,7 +20,7 @@ from goal_event e
 where project_id = %(project_id)s and unit_id = %(unit_id)s
   and (experiment_id is null or experiment_id = %(experiment_id)s)
   and exists (
-      select from plan_goal g
+      select from planned_goal g
       where g.project_id = %(project_id)s and g.experiment_id = %(experiment_id)s
         and g.event_type = e.event_type and (g.event_name is null or g.event_name = e.event_name)
   )

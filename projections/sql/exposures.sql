@@ -153,7 +153,7 @@ select visitor_id, experiment_id,
            when epochs = 1 then first_epoch
            -- A clock behind ours: before the start is the first epoch.
            else coalesce(
-               (select max(epoch) from plan_epoch p
+               (select max(epoch) from planned_epoch p
                 where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id
                   and p.started_at <= m.first_exposed_at),
                first_epoch, 0)
@@ -162,7 +162,7 @@ select visitor_id, experiment_id,
 from merged m
 left join (
     select experiment_id, min(epoch) as first_epoch, count(*) as epochs
-    from plan_epoch
+    from planned_epoch
     where project_id = %(project_id)s
     group by experiment_id
 ) plan using (experiment_id)

@@ -25,18 +25,18 @@ delete from staged_unattributed;
 
 -- around: the newest snapshot up to a position with its own position, and where the next one is
 select coalesce(newest.snapshot, 0), coalesce(newest.position, 0),
-       (select min(position) from project_snapshot
+       (select min(position) from projection_snapshot
         where project_id = %(project_id)s and position > %(wanted)s)
 from (select) one
 left join lateral (
-    select snapshot, position from project_snapshot
+    select snapshot, position from projection_snapshot
     where project_id = %(project_id)s and position <= %(wanted)s
     order by position desc
     limit 1
 ) newest on true;
 
 -- copy_checkpoint: begin at the snapshot
-insert into pg_temp.project_checkpoint (project_id, position) values (%(project_id)s, %(position)s);
+insert into pg_temp.projection_checkpoint (project_id, position) values (%(project_id)s, %(position)s);
 
 -- copy_plans: every experiment as of the snapshot, for events that name one in vain
 insert into pg_temp.experiment_plan
@@ -100,7 +100,7 @@ select distinct unit_id, %(until)s::bigint
 from staged_event
 where (
         experiment_id = %(experiment_id)s
-        or (experiment_id is null and event_type in (select event_type from pg_temp.plan_goal))
+        or (experiment_id is null and event_type in (select event_type from pg_temp.planned_goal))
     )
   and exists (
       select from pg_temp.experiment_plan

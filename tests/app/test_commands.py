@@ -267,7 +267,7 @@ def test_a_log_whose_end_was_cut_off_is_noticed(shell, database_url) -> None:
     assert "up to 4 were counted" in shell.run("log", "verify", code=1).stdout
 
     with psycopg.connect(database_url) as connection:
-        connection.execute("update projection_2.project_checkpoint set position = 3")
+        connection.execute("update projection_2.projection_checkpoint set position = 3")
     shell.run("log", "verify")
     assert f"{digest} is the digest of no batch" in shell.run("log", "verify", "--noted", digest, code=1).stdout
 

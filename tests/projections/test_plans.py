@@ -235,6 +235,23 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
     assert scanned == {}
 
 
+@pytest.mark.parametrize(("file", "name"), [("catch_up", "newest_snapshot"), ("snapshots", "around")])
+async def test_a_snapshot_is_found_through_its_key(connection, project, file, name):
+    """Each step asks for the newest one, each past moment for those around it, of thousands."""
+    project_id = project[0]
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        await connection.execute(
+            "insert into projection_snapshot select project_id, n * 2000, n + 1"
+            " from unnest(%s) project_id, generate_series(1, 5000) n",
+            ([project_id, *(uuid.uuid4() for _ in range(3))],),
+        )
+        await connection.execute("analyze projection_snapshot")
+        nodes = await _plan(connection, queries(file)[name], {"project_id": project_id, "wanted": 5_000_000})
+    assert "projection_snapshot" in {node.get("Relation Name") for node in nodes}
+    assert not [node for node in nodes if node["Node Type"] in {"Seq Scan", "Sort", "Bitmap Heap Scan"}]
+
+
 async def test_many_new_segments_in_a_step_cost_each_the_same(connection):
     """A campaign of its own for each visitor: joined without statistics, they were compared each with each."""
     project_id, tested = await new_project(connection), plan()
