@@ -22,6 +22,8 @@ from projections.steps import Step, run_queries, stage_in, step_parameters
 STEP_FACTS_MAX = 1_000
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
+# The tables of the projections' own progress, which say nothing of any experiment.
+OWN_TABLES: tuple[LiteralString, ...] = ("projection_checkpoint", "projection_snapshot")
 
 
 class LogGapError(Exception):
@@ -62,8 +64,8 @@ async def catch_up(
             await use_schema(connection, schema)
             await connection.execute(sql["let_sort_in_memory"])
             await connection.execute(sql["let_commit_later"])
-            after = await checkpoint(connection, project_id)
-            snapshot, left_at = await _newest_snapshot(connection, project_id)
+            row = await (await connection.execute(sql["counted"], parameters)).fetchone()
+            after, snapshot, left_at = row or (0, 0, 0)
         shown_until = await show_log(connection, project_id, after + 1, archive)
         row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
         if row is None:  # the log is empty
@@ -105,13 +107,6 @@ async def checkpoint(connection: AsyncConnection[Any], project_id: UUID) -> int:
     parameters = {"project_id": project_id}
     row = await (await connection.execute(queries("catch_up")["checkpoint"], parameters)).fetchone()
     return int(row[0]) if row else 0
-
-
-async def _newest_snapshot(connection: AsyncConnection[Any], project_id: UUID) -> tuple[int, int]:
-    """The last snapshot of a project in the tables in use, and the position that it shows; 0 is the empty log."""
-    parameters = {"project_id": project_id}
-    row = await (await connection.execute(queries("catch_up")["newest_snapshot"], parameters)).fetchone()
-    return row or (0, 0)
 
 
 def _next_of(ends: Sequence[int] | None, after: int) -> Sequence[int]:
@@ -221,11 +216,6 @@ async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
         if void is not None:
             await exposures.forget(connection, step, void)
             await conversions.forget(connection, step, void)
-
-
-def own_tables() -> tuple[LiteralString, ...]:
-    """The tables of the projections' own progress, which say nothing of any experiment."""
-    return ("projection_checkpoint", "projection_snapshot")
 
 
 def derived_tables() -> list[LiteralString]:

@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from projections import steps
 from projections.catch_up import (
+    OWN_TABLES,
     TEMPORARY,
     LogGapError,
     Progress,
@@ -22,7 +23,6 @@ from projections.catch_up import (
     create_staging,
     create_tables,
     derived_tables,
-    own_tables,
     past_tables,
     replay,
     use_schema,
@@ -79,10 +79,7 @@ def schema_of(generation: int) -> str:
 
 async def live_schema(connection: AsyncConnection[Any]) -> str:
     """The schema that answers now."""
-    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
-    if row is None:
-        raise RuntimeError("there is no live generation of projections: run `prooflog migrate`")
-    return schema_of(row[0])
+    return schema_of((await _live(connection))[0])
 
 
 async def ensure_live(connection: AsyncConnection[Any]) -> None:
@@ -102,10 +99,18 @@ async def has_layout(connection: AsyncConnection[Any]) -> bool:
 
 async def schema_to_write(connection: AsyncConnection[Any]) -> str:
     """The schema of the live generation; raises OtherLayoutError where only another version may write there."""
-    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
-    if row is None or row[1] != LAYOUT:
+    generation, layout = await _live(connection)
+    if layout != LAYOUT:
         raise OtherLayoutError("the live projection tables are those of another version of prooflog")
-    return schema_of(row[0])
+    return schema_of(generation)
+
+
+async def _live(connection: AsyncConnection[Any]) -> tuple[int, int]:
+    """The live generation and its layout."""
+    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
+    if row is None:
+        raise RuntimeError("there is no live generation of projections: run `prooflog migrate`")
+    return int(row[0]), int(row[1])
 
 
 async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
@@ -259,7 +264,7 @@ async def _drop_abandoned(connection: AsyncConnection[Any]) -> None:
     sql = queries("catch_up")
     for (generation,) in await (await connection.execute(sql["abandoned_generations"])).fetchall():
         schema = Identifier(schema_of(generation))
-        for table in [*own_tables(), *derived_tables(), *past_tables()]:
+        for table in [*OWN_TABLES, *derived_tables(), *past_tables()]:
             await connection.execute(SQL("drop table if exists {}.{}").format(schema, Identifier(table)))
         await connection.execute(SQL("drop schema if exists {} cascade").format(schema))
         await connection.execute(sql["forget_generation"], {"generation": generation})

@@ -17,11 +17,11 @@ from psycopg.sql import SQL, Identifier
 from domain.experiment import Goal
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import (
+    OWN_TABLES,
     TEMPORARY,
     catch_up,
     create_staging,
     derived_tables,
-    own_tables,
     use_schema,
 )
 from projections.experiments import put_parts, read_plan
@@ -126,7 +126,7 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
     connection.prepared_max = _PREPARED_MAX
     async with connection.transaction():
         await connection.execute(queries("catch_up")["let_commit_later"])
-        for table in map(Identifier, (*own_tables(), *derived_tables())):
+        for table in map(Identifier, (*OWN_TABLES, *derived_tables())):
             like = SQL("create temporary table {} (like {}.{} including indexes) on commit delete rows")
             await connection.execute(like.format(table, Identifier(live), table))
         await create_staging(connection)

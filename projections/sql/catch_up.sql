@@ -28,11 +28,16 @@ select c.position,
            0)
 from (select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s) c;
 
--- newest_snapshot: a project's last snapshot and its position
-select snapshot, position from projection_snapshot
-where project_id = %(project_id)s
-order by position desc
-limit 1;
+-- counted: how far a project's log is counted, and its newest snapshot with its position; 0 is none
+select c.position, coalesce(newest.snapshot, 0), coalesce(newest.position, 0)
+from projection_checkpoint c
+left join lateral (
+    select snapshot, position from projection_snapshot
+    where project_id = %(project_id)s
+    order by position desc
+    limit 1
+) newest on true
+where c.project_id = %(project_id)s;
 
 -- leave_snapshot: what the tables say now can be read for ever
 insert into projection_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);

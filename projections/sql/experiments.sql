@@ -40,7 +40,7 @@ create table planned_goal (
     value_field   text,
     primary key (project_id, experiment_id, goal)
 );
-create index plan_goal_by_event on planned_goal (project_id, event_type, experiment_id);
+create index planned_goal_by_event on planned_goal (project_id, event_type, experiment_id);
 create table planned_epoch (
     project_id    uuid        not null,
     experiment_id uuid        not null,

@@ -235,9 +235,9 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
     assert scanned == {}
 
 
-@pytest.mark.parametrize(("file", "name"), [("catch_up", "newest_snapshot"), ("snapshots", "around")])
+@pytest.mark.parametrize(("file", "name"), [("catch_up", "counted"), ("snapshots", "around")])
 async def test_a_snapshot_is_found_through_its_key(connection, project, file, name):
-    """Each step asks for the newest one, each past moment for those around it, of thousands."""
+    """Each step asks for the newest one, each past moment for those around it, of thousands; of many projects."""
     project_id = project[0]
     async with connection.transaction():
         await use_schema(connection, await live_schema(connection))
@@ -246,7 +246,10 @@ async def test_a_snapshot_is_found_through_its_key(connection, project, file, na
             " from unnest(%s) project_id, generate_series(1, 5000) n",
             ([project_id, *(uuid.uuid4() for _ in range(3))],),
         )
-        await connection.execute("analyze projection_snapshot")
+        await connection.execute(
+            "insert into projection_checkpoint select gen_random_uuid(), 1 from generate_series(1, 5000)"
+        )
+        await connection.execute("analyze projection_snapshot, projection_checkpoint")
         nodes = await _plan(connection, queries(file)[name], {"project_id": project_id, "wanted": 5_000_000})
     assert "projection_snapshot" in {node.get("Relation Name") for node in nodes}
     assert not [node for node in nodes if node["Node Type"] in {"Seq Scan", "Sort", "Bitmap Heap Scan"}]
