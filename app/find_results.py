@@ -16,8 +16,9 @@ from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at, settle
+from projections.generations import live_position
 from projections.queries import queries
-from projections.results import Counted, Detail, live_position, read_live_of
+from projections.results import Counted, Detail, read_live_of
 from stats.decision import GUARDRAIL_MARGIN
 
 # A result shows what was acknowledged before it was asked for, if projections are that close behind.

@@ -6,7 +6,7 @@ A rebuild fills a new generation beside the live one, compares both at an equal 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, LiteralString, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -113,16 +113,39 @@ async def _live(connection: AsyncConnection[Any]) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+async def ask_live(
+    connection: AsyncConnection[Any], query: LiteralString, parameters: dict[str, Any] | None = None
+) -> list[Any]:
+    """The rows of one query of the live generation, in one round trip; for a connection without a transaction."""
+
+    async def ask() -> list[Any]:
+        # Sent together they are one transaction, for which the names are shown; one query sees one moment anyway.
+        async with connection.pipeline():
+            await connection.execute(queries("catch_up")["show_live"])
+            return await (await connection.execute(query, parameters)).fetchall()
+
+    return await _unless_flipped(connection, ask)
+
+
 async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """What `read` finds in one snapshot of the live generation; tried again when a rebuild flips meanwhile."""
+    """What `read` finds with several queries in one snapshot of the live generation."""
+
+    async def ask() -> _Answer:
+        async with connection.pipeline(), connection.transaction():
+            await connection.execute("set transaction isolation level repeatable read")
+            await connection.execute(queries("catch_up")["show_live"])
+            return await read()
+
+    return await _unless_flipped(connection, ask)
+
+
+async def _unless_flipped(connection: AsyncConnection[Any], ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """What is asked; tried again when a rebuild flips meanwhile."""
     tries_left = FLIP_TRIES
     while True:
         tries_left -= 1
         try:
-            async with connection.pipeline(), connection.transaction():
-                await connection.execute("set transaction isolation level repeatable read")
-                await connection.execute(queries("catch_up")["show_live"])
-                return await read()
+            return await ask()
         except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
             await live_schema(connection)  # says so when there is none
             if not tries_left:
@@ -131,42 +154,30 @@ async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Aw
 
 async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
     """Every project's lag in the live generation."""
-
-    async def read() -> list[ProjectStatus]:
-        cursor = await connection.execute(queries("catch_up")["status"])
-        return [ProjectStatus(*row) for row in await cursor.fetchall()]
-
-    return await read_from_live(connection, read)
+    return [ProjectStatus(*row) for row in await ask_live(connection, queries("catch_up")["status"])]
 
 
 async def logs(connection: AsyncConnection[Any]) -> list[Log]:
     """Every log that there are traces of, whether its project stands in the table or not."""
-
-    async def read() -> list[Log]:
-        cursor = await connection.execute(queries("catch_up")["logs"])
-        return [Log(*row) for row in await cursor.fetchall()]
-
-    return await read_from_live(connection, read)
+    return [Log(*row) for row in await ask_live(connection, queries("catch_up")["logs"])]
 
 
 async def standings(connection: AsyncConnection[Any], project_ids: list[UUID]) -> list[Standing]:
     """How far some projects are counted in the live generation."""
-
-    async def read() -> list[Standing]:
-        cursor = await connection.execute(queries("catch_up")["standings"], {"project_ids": project_ids})
-        return [Standing(*row) for row in await cursor.fetchall()]
-
-    return await read_from_live(connection, read)
+    rows = await ask_live(connection, queries("catch_up")["standings"], {"project_ids": project_ids})
+    return [Standing(*row) for row in rows]
 
 
 async def lagging(connection: AsyncConnection[Any]) -> list[UUID]:
     """Projects that have something to catch up."""
+    rows = await ask_live(connection, queries("catch_up")["lagging"])
+    return [project_id for project_id, _, _ in rows]
 
-    async def read() -> list[UUID]:
-        cursor = await connection.execute(queries("catch_up")["lagging"])
-        return [project_id for project_id, _, _ in await cursor.fetchall()]
 
-    return await read_from_live(connection, read)
+async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
+    """How far the live tables have come in a project's log."""
+    rows = await ask_live(connection, queries("catch_up")["checkpoint"], {"project_id": project_id})
+    return int(rows[0][0]) if rows else 0
 
 
 async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID, archive: Path | None = None) -> None:

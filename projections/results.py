@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection
 
@@ -14,21 +15,13 @@ from domain.experiment import Experiment, Goal
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import checkpoint
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
-from projections.experiments import PlacedFact, decode_plan, read_facts, read_later_facts
+from projections.experiments import PlacedFact, read_facts, read_later_facts
 from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
-from projections.generations import FLIP_TRIES, read_from_live
+from projections.generations import FLIP_TRIES, ask_live, read_from_live
 from projections.queries import queries
 from projections.snapshots import replaying
 from projections.steps import NIL
 
-_ASKED = (
-    ("experiments", "plans"),
-    ("catch_up", "standing"),
-    ("exposures", "visitors"),
-    ("exposures", "impressions"),
-    ("conversions", "goals"),
-    ("conversions", "unattributed"),
-)
 # What a reader of the live tables may meet when a rebuild drops them.
 _FLIPPED = (
     psycopg.errors.UndefinedTable,
@@ -37,6 +30,7 @@ _FLIPPED = (
 )
 # Picks a goal of a plan; None for none. Those that are equal pick alike.
 ChooseGoal = Callable[[Experiment], Goal | None]
+_Row = TypeVar("_Row")
 _ReadSegments = Callable[[UUID, Goal, Dimension], Awaitable[Segments]]
 
 
@@ -80,6 +74,22 @@ class CountedNow(NamedTuple):
     head: int
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What the database tells of some experiments; each row of tallies behind the experiment that it is of."""
+
+    position: int
+    received_at: datetime | None
+    head: int
+    plans: list[tuple[UUID, Experiment]]
+    visitors: list[tuple[UUID, Visitors]]
+    impressions: list[tuple[UUID, tuple[UUID, int]]]
+    outcomes: list[tuple[UUID, Outcomes]]
+    unattributed: list[tuple[UUID, tuple[str, int]]]
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
+
+
 async def read_live(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, detail: Detail | None = None
 ) -> Counted | None:
@@ -97,6 +107,9 @@ async def read_live_of(
 
     In one round trip, but for detail. QueryCanceled where segments take too long.
     """
+    if detail is None:
+        rows = await ask_live(connection, queries("results")["tallies"], _asked(project_id, experiment_ids))
+        return _counted_now(rows[0][0])
 
     async def segments(experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
         named = {"project_id": project_id, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
@@ -140,8 +153,7 @@ async def read_pasts(
             async with replaying(connection, project_id, experiment_id, positions[at], archive) as replay:
                 while at < len(positions) and replay.is_near(positions[at]):
                     await replay.go_to(positions[at])
-                    async with connection.pipeline():
-                        read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
+                    read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
                     at += 1
                     yield read.counted.get(experiment_id)
         except _FLIPPED:
@@ -165,11 +177,6 @@ async def read_history(
     return await read_from_live(connection, read)
 
 
-async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
-    """How far the live tables have come in a project's log."""
-    return await read_from_live(connection, lambda: checkpoint(connection, project_id))
-
-
 async def _read(
     connection: AsyncConnection[Any],
     project_id: UUID,
@@ -177,32 +184,18 @@ async def _read(
     detail: Detail | None,
     read_segments_of: _ReadSegments,
 ) -> CountedNow:
-    """In one round trip, but for detail, if a pipeline is open."""
-    # Under NIL stands what is unattributed of the whole project.
-    parameters = {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
-    cursors = [await connection.execute(queries(file)[name], parameters) for file, name in _ASKED]
-    plans, standings, *tallies = [await cursor.fetchall() for cursor in cursors]
-    visitors, impressions, outcomes, unattributed = map(_by_experiment, tallies)
-    position, received_at, head = standings[0]
-    found = {}
-    for experiment_id, state in plans:
-        plan = decode_plan(state)
-        goal = detail.choose(plan) if detail else None
-        by = detail.by if detail else None
-        reasons: Counter[str] = Counter()
-        for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
-            reasons[reason] += events
-        found[experiment_id] = Counted(
-            position=position,
-            plan=plan,
-            visitors=[Visitors(*row) for row in visitors.get(experiment_id, [])],
-            impressions=dict(impressions.get(experiment_id, [])),
-            outcomes=[Outcomes(*row) for row in outcomes.get(experiment_id, [])],
-            unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
-            by_day=await _read_by_day(connection, project_id, experiment_id, goal) if goal else None,
-            segments=await read_segments_of(experiment_id, goal, by) if goal and by else None,
-        )
-    return CountedNow(found, position, received_at, head)
+    asked = _asked(project_id, experiment_ids)
+    row: Any = await (await connection.execute(queries("results")["tallies"], asked)).fetchone()
+    read = _counted_now(row[0])
+    if detail is None:
+        return read
+    for experiment_id, counted in read.counted.items():
+        goal = detail.choose(counted.plan)
+        if goal is not None:
+            by_day = await _read_by_day(connection, project_id, experiment_id, goal)
+            segments = await read_segments_of(experiment_id, goal, detail.by) if detail.by else None
+            read.counted[experiment_id] = counted._replace(by_day=by_day, segments=segments)
+    return read
 
 
 async def _read_by_day(
@@ -213,9 +206,34 @@ async def _read_by_day(
     return ByDay(goal, visitors, outcomes)
 
 
-def _by_experiment(rows: list[Any]) -> dict[UUID, list[Any]]:
-    """Rows less their first column, by it."""
-    found: dict[UUID, list[Any]] = {}
-    for experiment_id, *row in rows:
+def _asked(project_id: UUID, experiment_ids: list[UUID]) -> dict[str, Any]:
+    # Under NIL stands what is unattributed of the whole project.
+    return {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
+
+
+def _counted_now(text: str) -> CountedNow:
+    told = _decode_told(text)
+    visitors, impressions = _by_experiment(told.visitors), _by_experiment(told.impressions)
+    outcomes, unattributed = _by_experiment(told.outcomes), _by_experiment(told.unattributed)
+    found = {}
+    for experiment_id, plan in told.plans:
+        reasons: Counter[str] = Counter()
+        for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
+            reasons[reason] += events
+        found[experiment_id] = Counted(
+            position=told.position,
+            plan=plan,
+            visitors=visitors.get(experiment_id, []),
+            impressions=dict(impressions.get(experiment_id, [])),
+            outcomes=outcomes.get(experiment_id, []),
+            unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
+        )
+    return CountedNow(found, told.position, told.received_at, told.head)
+
+
+def _by_experiment(rows: list[tuple[UUID, _Row]]) -> dict[UUID, list[_Row]]:
+    """Rows by the experiment that stands before them."""
+    found: dict[UUID, list[_Row]] = {}
+    for experiment_id, row in rows:
         found.setdefault(experiment_id, []).append(row)
     return found

@@ -14,20 +14,6 @@ create table projection_snapshot (
 -- checkpoint: how far this generation has come in a project's log
 select position from projection_checkpoint where project_id = %(project_id)s;
 
--- standing: how far tallies have come in a project's log, when that was received, and where the log ends
-select c.position,
-       (select received_at from log_batch
-        where project_id = %(project_id)s and first_position <= c.position
-        order by first_position desc
-        limit 1),
-       coalesce(
-           (select first_position + event_count - 1 from log_batch
-            where project_id = %(project_id)s
-            order by first_position desc
-            limit 1),
-           0)
-from (select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s) c;
-
 -- counted: how far a project's log is counted, and its newest snapshot with its position; 0 is none
 select c.position, coalesce(newest.snapshot, 0), coalesce(newest.position, 0)
 from projection_checkpoint c

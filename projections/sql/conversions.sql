@@ -652,21 +652,8 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s and sinc
 -- forget_unattributed: likewise
 delete from unattributed_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- goals: tallies of experiments by goal, variant and epoch
-select experiment_id, goal, variant_id, epoch, sum(converters)::bigint, sum(conversions)::bigint,
-       sum(value_sum), sum(value_squares)
-from goal_tally
-where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-group by experiment_id, goal, variant_id, epoch;
-
 -- goal_by_day: one goal's tallies by the day of the visitors' first exposure, in order
 select goal, variant_id, epoch, converters, conversions, value_sum, value_squares, day
 from goal_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and converters <> 0
 order by day;
-
--- unattributed: events of experiments that count for no variant, by reason
-select experiment_id, reason, sum(events)::bigint
-from unattributed_tally
-where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-group by experiment_id, reason;

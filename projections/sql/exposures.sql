@@ -350,21 +350,9 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s and sinc
 -- forget_impressions: drop the impression tallies of a draft whose plan changed
 delete from impression_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- visitors: distinct visitors of experiments by variant and epoch
-select experiment_id, variant_id, epoch, sum(visitors)::bigint, sum(multiple_exposures)::bigint
-from variant_tally
-where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-group by experiment_id, variant_id, epoch;
-
 -- visitors_by_day: the same by the day of the first exposure, in order
 select variant_id, epoch, day, visitors, multiple_exposures
 from variant_tally
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s
   and (visitors <> 0 or multiple_exposures <> 0)
 order by day;
-
--- impressions: impressions of experiments by variant
-select experiment_id, variant_id, sum(impressions)::bigint
-from impression_tally
-where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-group by experiment_id, variant_id;
