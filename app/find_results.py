@@ -39,9 +39,9 @@ class Found(NamedTuple):
     lag: Lag
     asked: Asked
 
-    def results(self) -> Results:
-        """The results that follow."""
-        return results_of(self.counted, self.time, self.lag, self.asked)
+    def results(self, digest: str | None = None) -> Results:
+        """The results that follow; their digest may be known."""
+        return results_of(self.counted, self.time, self.lag, self.asked, digest=digest)
 
 
 async def find_results(

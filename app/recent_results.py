@@ -36,10 +36,11 @@ class KnownResults:
 
     def at_once(self, found: Found) -> Results:
         """The same, however long it takes."""
-        key = digest_of(found.counted, found.asked), found.time
+        digest = digest_of(found.counted, found.asked)
+        key = digest, found.time
         results = self._kept.get(key)
         if results is None:
-            results = found.results()
+            results = found.results(digest)
             self._kept.put(key, results)
         return msgspec.structs.replace(results, lag=found.lag)
 

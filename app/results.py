@@ -45,8 +45,13 @@ class Asked(msgspec.Struct, frozen=True):
     guardrail_margin: float = GUARDRAIL_MARGIN
 
 
-def results_of(counted: Counted, time: datetime | None, lag: Lag, asked: Asked | None = None) -> Results:
-    """Results of what is counted, of one goal where asked for. The same counts give the same bytes."""
+def results_of(
+    counted: Counted, time: datetime | None, lag: Lag, asked: Asked | None = None, *, digest: str | None = None
+) -> Results:
+    """Results of what is counted, of one goal where asked for. The same counts give the same bytes.
+
+    `digest` is that of `digest_of` where the caller knows it.
+    """
     asked = asked or Asked()
     plan, tallies = counted.plan, Tallies(counted)
     visitors = {variant.id: tallies.visitors_of(variant.id) for variant in plan.variants}
@@ -66,7 +71,7 @@ def results_of(counted: Counted, time: datetime | None, lag: Lag, asked: Asked |
         name=plan.name,
         status=plan.status,
         as_of=AsOf(counted.position, time),
-        digest=digest_of(counted, asked),
+        digest=digest or digest_of(counted, asked),
         lag=lag,
         variants=[_variant(counted, variant, visitors[variant.id]) for variant in plan.variants],
         epochs=len(plan.epochs),

@@ -31,8 +31,12 @@ def exact_mixing_ratio(planned_n: Floats | float, alpha: Floats | float) -> Floa
 
 def multiplier(n: Floats, planned_n: Floats | float, alpha: Floats | float) -> Floats:
     """Give the number of standard errors on either side that holds at every look, level 1 - `alpha`."""
-    g = mixing_ratio(planned_n, alpha)
-    squared: Floats = (1.0 + g / n) * (np.log1p(n / g) - 2.0 * np.log(alpha))
+    return multiplier_of(n, mixing_ratio(planned_n, alpha), -2.0 * np.log(alpha))
+
+
+def multiplier_of(n: Floats, g: Floats | float, evidence: Floats | float) -> Floats:
+    """Give the same from the prior's weight and the evidence asked for, -2 ln alpha."""
+    squared: Floats = (1.0 + g / n) * (np.log1p(n / g) + evidence)
     return np.sqrt(squared)
 
 

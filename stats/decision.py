@@ -81,11 +81,12 @@ def visitors_needed_share(found: Comparisons) -> Floats:
     share = short
     if found.terms.regime != "fixed":
         n = found.control.n + found.treatment.n
-        level, planned = found.family.monitored_level, found.terms.planned_n
-        now = confidence_sequence.multiplier(n, planned, level)
+        level = found.family.monitored_level
+        prior = confidence_sequence.mixing_ratio(found.terms.planned_n, level), -2.0 * np.log(level)
+        now = confidence_sequence.multiplier_of(n, *prior)
         # The multiplier grows like the root of a logarithm: a few rounds settle it.
         for _ in range(_ROUNDS):
-            widening = confidence_sequence.multiplier(n * np.maximum(share, 1.0), planned, level) / now
+            widening = confidence_sequence.multiplier_of(n * np.maximum(share, 1.0), *prior) / now
             share = short * widening * widening
     usable = ~found.silent & (share <= VISITORS_MORE_MAX)
     return np.where(usable, np.maximum(share, 1.0), inf)

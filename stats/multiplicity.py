@@ -21,6 +21,8 @@ def adjust(p: Floats, rule: Rule, weights: Floats | None = None) -> Floats:
     under positive, by (2001) under any dependence: the false discovery rate. A weight of 0 is never rejected.
     """
     m = p.shape[-1]
+    if m == 1 and weights is None:
+        return np.minimum(p, 1.0)
     if rule == "bonferroni":
         return np.minimum(p * m if weights is None else _over(p, _shares(weights)), 1.0)
     if rule == "holm":
