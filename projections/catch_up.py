@@ -67,38 +67,41 @@ async def catch_up(
             row = await (await connection.execute(sql["counted"], parameters)).fetchone()
             after, snapshot, left_at = row or (0, 0, 0)
         shown_until = await show_log(connection, project_id, after + 1, archive)
-        row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
-        if row is None:  # the log is empty
-            return Progress(after, 0)
-        log_end, received_until, received_from, next_fact = row
-        head = log_end if limit is None else min(log_end, limit)
-        if head <= after:
-            return Progress(after, head)
-        until = min(head, steps.common_end(after), shown_until or head, *_next_of(ends, after))
-        if events_max is not None:
-            until = min(until, after + events_max)
-        are_facts = next_fact == after + 1
-        if are_facts:
-            received = {"received_from": received_from, "received_until": received_until}
-            until = min(until, await _facts_end(connection, {**parameters, **received, "after": after}))
-        elif next_fact is not None:
-            until = min(until, next_fact - 1)
-        step = Step(project_id, after, until, received_from, received_until, snapshot + 1, only)
-        if after == 0:
-            await connection.execute(sql["begin_checkpoint"], parameters)
-        moved = await connection.execute(sql["move_checkpoint"], {**parameters, "after": after, "until": until})
-        if moved.rowcount != 1:
-            return Progress(await checkpoint(connection, project_id), head)
-        await _assert_complete(connection, step)
-        if are_facts:
-            await _apply_facts(connection, step)
-        else:
-            await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
-            if seed is not None:
-                await seed(step)
-            await exposures.apply(connection, step)
-            await conversions.apply(connection, step)
-        await _leave_snapshot(connection, step, left_at, ends)
+        async with connection.pipeline():
+            row = await (await connection.execute(sql["ahead"], {**parameters, "after": after})).fetchone()
+            if row is None:  # the log is empty
+                return Progress(after, 0)
+            log_end, received_until, received_from, next_fact = row
+            head = log_end if limit is None else min(log_end, limit)
+            if head <= after:
+                return Progress(after, head)
+            until = min(head, steps.common_end(after), shown_until or head, *_next_of(ends, after))
+            if events_max is not None:
+                until = min(until, after + events_max)
+            are_facts = next_fact == after + 1
+            if are_facts:
+                received = {"received_from": received_from, "received_until": received_until}
+                until = min(until, await _facts_end(connection, {**parameters, **received, "after": after}))
+            elif next_fact is not None:
+                until = min(until, next_fact - 1)
+            step = Step(project_id, after, until, received_from, received_until, snapshot + 1, only)
+            if after == 0:
+                await connection.execute(sql["begin_checkpoint"], parameters)
+            moved = await connection.execute(
+                sql["move_checkpoint"], {**parameters, "after": after, "until": until}
+            )
+            if await moved.fetchone() is None:
+                return Progress(await checkpoint(connection, project_id), head)
+            await _assert_complete(connection, step)
+            if are_facts:
+                await _apply_facts(connection, step)
+            else:
+                await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
+                if seed is not None:
+                    await seed(step)
+                await exposures.apply(connection, step)
+                await conversions.apply(connection, step)
+            await _leave_snapshot(connection, step, left_at, ends)
     return Progress(until, head)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, generators
 from psycopg.sql import SQL, Identifier
 
 from domain.experiment import Goal
@@ -27,12 +27,16 @@ from projections.catch_up import (
 from projections.experiments import put_parts, read_plan
 from projections.generations import live_schema
 from projections.queries import queries
-from projections.steps import NIL, Step, run_queries, step_parameters
+from projections.steps import NIL, Step, run_queries, stage_in, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
 # To begin at a snapshot, and to empty the tables afterwards, takes as long as to count so many events.
 BEGINNING_EVENTS = 5_000
+# Beyond so many a step's statements are planned for what it stages: that takes less time than they do.
+PLANNED_ONCE_EVENTS_MAX = 5_000
+# What replays may leave in the files of a session's tables before these are made anew.
+LEFT_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Replay:
@@ -64,6 +68,8 @@ class Replay:
             if not self._is_first:  # no commit empties the staging tables in between
                 await self._connection.execute(queries("snapshots")["empty_staged"], prepare=False)
             self._is_first = False
+            is_small = wanted - self._at <= PLANNED_ONCE_EVENTS_MAX
+            await self._connection.execute(queries("snapshots")["plan_once" if is_small else "plan_each_time"])
             progress = await catch_up(
                 self._connection,
                 self._project_id,
@@ -80,6 +86,7 @@ class Replay:
     async def read_segments(self, experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
         """The experiment's segments where the replay has come to; QueryCanceled where that takes too long."""
         asked = {**self._parameters, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
+        await self._connection.execute(queries("snapshots")["plan_each_time"])  # it reads many rows, not by keys
         await _show(self._connection, self._live)
         found = await read_segments(self._connection, "then", asked)
         await use_schema(self._connection, TEMPORARY)
@@ -111,9 +118,38 @@ async def replaying(
     live = await live_schema(connection)
     if not await _has_tables(connection):
         await _make_tables(connection, live)
-    async with connection.transaction():
+    async with _forgotten(connection):
         begin = await _copy(connection, live, project_id, experiment_id, position)
         yield Replay(connection, live, begin, project_id, experiment_id, archive)
+
+
+@asynccontextmanager
+async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """A transaction whose rows of derived tables are rolled back, while its end empties the staging tables.
+
+    To empty a table that has an index makes PostgreSQL forget every plan that names it, and to plan the statements
+    of a replay anew took as long as half of them. What is rolled back stays in the files, unseen through the
+    indexes, until it is much.
+    """
+    try:
+        await connection.execute("begin")
+        await connection.execute("savepoint nothing")
+        yield
+        # Not by `execute`, which would forget the prepared statements: no table was made or dropped in between.
+        connection.pgconn.send_query_params(b"rollback to nothing", None)
+        await connection.wait(generators.execute(connection.pgconn))
+        row: Any = await (await connection.execute(queries("snapshots")["left_bytes"])).fetchone()
+        if row[0] > LEFT_BYTES_MAX:
+            await connection.execute(SQL("truncate {}").format(SQL(", ").join(_kept_tables())))
+        await connection.execute("commit")
+    except BaseException:
+        await connection.rollback()
+        raise
+
+
+def _kept_tables() -> list[Identifier]:
+    """The temporary tables that no commit empties."""
+    return [Identifier(TEMPORARY, table) for table in (*OWN_TABLES, *derived_tables())]
 
 
 async def _has_tables(connection: AsyncConnection[Any]) -> bool:
@@ -127,10 +163,11 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
     async with connection.transaction():
         await connection.execute(queries("catch_up")["let_commit_later"])
         for table in map(Identifier, (*OWN_TABLES, *derived_tables())):
-            like = SQL("create temporary table {} (like {}.{} including indexes) on commit delete rows")
+            like = SQL("create temporary table {} (like {}.{} including indexes)")
             await connection.execute(like.format(table, Identifier(live), table))
         await create_staging(connection)
-        await connection.execute(queries("snapshots")["tables"])
+        await stage_in(connection, "snapshots", "tables")
+    connection.prepare_threshold = 0
 
 
 async def _copy(
@@ -141,19 +178,18 @@ async def _copy(
     async with connection.pipeline():
         await _show(connection, live)
         row: Any = await (await connection.execute(queries("snapshots")["around"], asked)).fetchone()
-    begin = _Begin(*row)
-    if begin.snapshot == 0:
-        return begin
-    names = (
-        "copy_checkpoint",
-        "copy_plans",
-        "copy_visitors",
-        "copy_impressions",
-        "copy_outcome_tallies",
-        "copy_unattributed",
-    )
-    await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, begin))
-    async with connection.pipeline():
+        begin = _Begin(*row)
+        if begin.snapshot == 0:
+            return begin
+        names = (
+            "copy_checkpoint",
+            "copy_plans",
+            "copy_visitors",
+            "copy_impressions",
+            "copy_outcome_tallies",
+            "copy_unattributed",
+        )
+        await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, begin))
         await use_schema(connection, TEMPORARY)
         plan = await read_plan(connection, project_id, experiment_id)
         if plan is not None:

@@ -1,10 +1,12 @@
 """One step of catching up: a range of a project's log under one plan."""
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.pq import PipelineStatus
 
 from projections.queries import queries
 
@@ -62,8 +64,10 @@ def leaves_snapshot(until: int, newest: int) -> bool:
 async def run_queries(
     connection: AsyncConnection[Any], file: str, names: tuple[str, ...], parameters: dict[str, Any]
 ) -> None:
-    """Run named statements one after another, in one round trip."""
-    async with connection.pipeline():
+    """Run named statements one after another, in one round trip, or that of a pipeline which is open already."""
+    is_open = connection.info.pipeline_status != PipelineStatus.OFF
+    # One inside another would wait for what was sent so far, where it begins and where it ends.
+    async with nullcontext() if is_open else connection.pipeline():
         for name in names:
             await connection.execute(queries(file)[name], parameters)
 

@@ -141,7 +141,7 @@ def _reach(s_a: Floats, n_a: Floats, s_b: Floats, n_b: Floats, target: Floats) -
 
 
 def _reach_one(s_a: float, n_a: float, s_b: float, n_b: float, target: float) -> float:
-    """Give what `_reach` gives for one root, to the bit; ZeroDivisionError or ValueError where that is no number."""
+    """Give what `_reach` gives for one root, to the bit; ZeroDivisionError or ValueError where there is none."""
     _refuse_infinite(s_a + n_a + s_b + n_b + target)
     d_a, d_b = (n_a - 2.0 * s_a) / n_a, (n_b - 2.0 * s_b) / n_b
     spread_a = 4.0 * (s_a / n_a) * ((n_a - s_a) / n_a)

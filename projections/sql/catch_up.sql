@@ -34,7 +34,8 @@ on conflict do nothing;
 
 -- move_checkpoint: compare and swap; no row means that another projector was here
 update projection_checkpoint set position = %(until)s
-where project_id = %(project_id)s and position = %(after)s;
+where project_id = %(project_id)s and position = %(after)s
+returning position;
 
 -- ahead: where the log ends and when that was received, when the next event was, and the first management fact after a position
 select

@@ -1,11 +1,22 @@
 -- tables: units whose state was copied already, and the step that needed it
 create temporary table looked_up_unit (
-    unit_id text collate "C" primary key,
+    unit_id text storage plain collate "C" not null,
     until   bigint not null
 ) on commit delete rows;
 
 -- has_tables: whether this session has the tables of a replay
 select to_regclass('pg_temp.looked_up_unit') is not null;
+
+-- left_bytes: what the session's tables take, with the rows of replays that were rolled back
+select coalesce(sum(pg_relation_size(oid)), 0)::bigint
+from pg_class
+where relnamespace = pg_my_temp_schema() and relkind = 'r';
+
+-- plan_once: plans are kept from replay to replay, and good for any small one: by keys wherever there are some
+select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true);
+
+-- plan_each_time: plans are made for the rows at hand
+select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
 
 -- empty_staged: forget what the step before has staged
 delete from staged_event;
@@ -106,7 +117,7 @@ where (
       select from pg_temp.experiment_plan
       where project_id = %(project_id)s and experiment_id = %(experiment_id)s and counted_after <= %(position)s
   )
-on conflict do nothing;
+  and not exists (select from pg_temp.looked_up_unit known where known.unit_id = staged_event.unit_id);
 
 -- copy_exposures: what those units were exposed to as of the snapshot
 insert into pg_temp.visitor_exposure
