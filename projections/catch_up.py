@@ -75,7 +75,9 @@ async def catch_up(
             head = log_end if limit is None else min(log_end, limit)
             if head <= after:
                 return Progress(after, head)
-            until = min(head, steps.common_end(after), shown_until or head, *_next_of(ends, after))
+            is_live = ends is None and only is None
+            end = steps.live_end(after) if is_live else steps.common_end(after)
+            until = min(head, end, shown_until or head, *_next_of(ends, after))
             if events_max is not None:
                 until = min(until, after + events_max)
             are_facts = next_fact == after + 1

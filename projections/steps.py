@@ -19,6 +19,10 @@ YOUNG_COMMON_ENDS = 10
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
 EVENTS_BETWEEN_SNAPSHOTS_MIN = 2_000
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
+# While a log is young, no step of the live tables takes more events than this: a step of so few costs as much by
+# itself as for its events, but a first look at any moment of the first 100,000 events is quick, even had they come
+# at once.
+YOUNG_STEP_EVENTS_MAX = 2_500
 # A rebuild leaves only those of the live generation with so many events between: with all it took thrice as long.
 EVENTS_BETWEEN_REBUILT_MIN = 20_000
 # PostgreSQL 15 has no word for how a column of a new table is stored.
@@ -53,6 +57,12 @@ def common_end(after: int) -> int:
         nth = after * YOUNG_COMMON_ENDS // COMMON_END_EVENTS + 1
         return -(-nth * COMMON_END_EVENTS // YOUNG_COMMON_ENDS)
     return (after // COMMON_END_EVENTS + 1) * COMMON_END_EVENTS
+
+
+def live_end(after: int) -> int:
+    """Where a step of the live tables behind a position ends at the latest."""
+    end = common_end(after)
+    return min(end, after + YOUNG_STEP_EVENTS_MAX) if after < COMMON_END_EVENTS else end
 
 
 def leaves_snapshot(until: int, newest: int) -> bool:
