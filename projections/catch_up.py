@@ -17,13 +17,15 @@ from projections import conversions, experiments, exposures, steps
 from projections.archived_log import show_log
 from projections.queries import queries
 from projections.registry import PROJECTIONS
-from projections.steps import Step, run_queries, stage_in, step_parameters
+from projections.steps import Step, make_call, run_queries, stage_in, step_parameters
 
 STEP_FACTS_MAX = 1_000
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
 # The tables of the projections' own progress, which say nothing of any experiment.
 OWN_TABLES: tuple[LiteralString, ...] = ("projection_checkpoint", "projection_snapshot")
+
+_STAGING = ("stage_events",)
 
 
 class LogGapError(Exception):
@@ -98,7 +100,7 @@ async def catch_up(
             if are_facts:
                 await _apply_facts(connection, step)
             else:
-                await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
+                await run_queries(connection, "catch_up", _STAGING, step_parameters(step))
                 if seed is not None:
                     await seed(step)
                 await exposures.apply(connection, step)
@@ -139,11 +141,15 @@ async def create_tables(connection: AsyncConnection[Any], schema: str) -> None:
 
 
 async def create_staging(connection: AsyncConnection[Any]) -> None:
-    """Make the session's staging tables, which every step empties."""
+    """Make the session's staging tables, which every step empties, and the calls that run a step's statements."""
     await stage_in(connection, "catch_up", "staging")
     for name, projection in PROJECTIONS.items():
         for table in projection.STAGING:
             await stage_in(connection, name, table)
+    await make_call(connection, "catch_up", _STAGING)
+    for name, projection in PROJECTIONS.items():
+        for names in projection.CALLS:
+            await make_call(connection, name, names)
 
 
 async def replay(

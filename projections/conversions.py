@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import Step, run_step, stage_in
+from projections.steps import Step, names_for_one, run_step, stage_in
 
 TABLES = (
     "goal_event",
@@ -38,6 +38,35 @@ STAGING = (
 )
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_misnamed", "forget_misnamed")
+_APPLYING = (
+    "stage_goal_events",
+    "put_goal_events",
+    "stage_pairs",
+    "stage_judgements",
+    "stage_old_outcomes",
+    "stage_outcomes",
+    "stage_old_reasons",
+    "stage_reasons",
+    "stage_outcome_changes",
+    "keep_outcome_tallies",
+    "tally_outcomes",
+    "keep_outcomes",
+    "clear_outcomes",
+    "put_outcomes",
+    "change_outcomes",
+    "keep_reasons",
+    "put_reasons",
+    "change_reasons",
+    "stage_unattributed",
+    "stage_misnamed",
+    "count_misnamed",
+    "put_misnamed",
+    "stage_candidates",
+    "keep_unattributed",
+    "tally_unattributed",
+)
+# The statements that a session runs by one call.
+CALLS = (_APPLYING, names_for_one(_APPLYING, _EXPLAINING))
 
 
 class Outcomes(NamedTuple):
@@ -75,34 +104,7 @@ class DayOutcomes(NamedTuple):
 
 async def apply(connection: AsyncConnection[Any], step: Step) -> None:
     """Attribute the step's goal events, and earlier ones whose exposure arrived or moved in this step."""
-    names = (
-        "stage_goal_events",
-        "put_goal_events",
-        "stage_pairs",
-        "stage_judgements",
-        "stage_old_outcomes",
-        "stage_outcomes",
-        "stage_old_reasons",
-        "stage_reasons",
-        "stage_outcome_changes",
-        "keep_outcome_tallies",
-        "tally_outcomes",
-        "keep_outcomes",
-        "clear_outcomes",
-        "put_outcomes",
-        "change_outcomes",
-        "keep_reasons",
-        "put_reasons",
-        "change_reasons",
-        "stage_unattributed",
-        "stage_misnamed",
-        "count_misnamed",
-        "put_misnamed",
-        "stage_candidates",
-        "keep_unattributed",
-        "tally_unattributed",
-    )
-    await run_step(connection, "conversions", names, step, explaining=_EXPLAINING)
+    await run_step(connection, "conversions", _APPLYING, step, explaining=_EXPLAINING)
 
 
 async def judge(

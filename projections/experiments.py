@@ -22,6 +22,7 @@ from projections.steps import Step
 TABLES = ("experiment_plan", "experiment_fact", "planned_variant", "planned_goal", "planned_epoch")
 PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
+CALLS: tuple[tuple[str, ...], ...] = ()
 
 decode_plan = msgspec.json.Decoder(Experiment).decode
 
@@ -120,29 +121,19 @@ async def _put(
 
 async def put_parts(connection: AsyncConnection[Any], project_id: UUID, plan: Experiment) -> None:
     """Write the variants, goals and epochs of a plan in place of those before."""
-    sql = queries("experiments")
-    keys = {"project_id": project_id, "experiment_id": plan.id}
-    for clear in ("clear_planned_variants", "clear_planned_goals", "clear_planned_epochs"):
-        await connection.execute(sql[clear], keys)
-    async with connection.cursor() as cursor:
-        await cursor.executemany(
-            sql["put_planned_variant"], [{**keys, "variant_id": variant.id} for variant in plan.variants]
-        )
-        await cursor.executemany(
-            sql["put_planned_goal"],
-            [
-                {
-                    **keys,
-                    "goal": goal.name,
-                    "kind": goal.kind,
-                    "event_type": goal.event_type,
-                    "event_name": goal.event_name,
-                    "value_field": goal.value_field,
-                }
-                for goal in plan.goals
-            ],
-        )
-        await cursor.executemany(
-            sql["put_planned_epoch"],
-            [{**keys, "epoch": epoch.number, "started_at": epoch.started_at} for epoch in plan.epochs],
-        )
+    goals = plan.goals
+    parameters = {
+        "project_id": project_id,
+        "experiment_id": plan.id,
+        "variant_ids": [variant.id for variant in plan.variants],
+        "goals": [goal.name for goal in goals],
+        "kinds": [goal.kind for goal in goals],
+        "event_types": [goal.event_type for goal in goals],
+        "event_names": [goal.event_name for goal in goals],
+        "value_fields": [goal.value_field for goal in goals],
+        "epochs": [epoch.number for epoch in plan.epochs],
+        "started_at": [epoch.started_at for epoch in plan.epochs],
+    }
+    for part in ("planned_variants", "planned_goals", "planned_epochs"):
+        for change in ("clear", "put"):
+            await connection.execute(queries("experiments")[f"{change}_{part}"], parameters)

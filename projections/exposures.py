@@ -7,13 +7,29 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.queries import queries
-from projections.steps import Step, run_step
+from projections.steps import Step, names_for_one, run_step
 
 TABLES = ("visitor_exposure", "variant_exposure", "segment", "variant_tally", "impression_tally")
 PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_past")
 STAGING = ("staging", "staging_visitors", "staging_impressions")
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_variants", "forget_variants")
+_APPLYING = (
+    "stage",
+    "stage_visitors",
+    "keep_visitors",
+    "tally_visitors",
+    "put_variants",
+    "put_segments",
+    "put_exposures",
+    "keep_exposures",
+    "change_exposures",
+    "stage_impressions",
+    "keep_impressions",
+    "tally_impressions",
+)
+# The statements that a session runs by one call.
+CALLS = (_APPLYING, names_for_one(_APPLYING, _EXPLAINING))
 
 
 class Visitors(NamedTuple):
@@ -37,21 +53,7 @@ class DayVisitors(NamedTuple):
 
 async def apply(connection: AsyncConnection[Any], step: Step) -> None:
     """Count the step's impressions and first exposures; leaves what changed in staged_exposure."""
-    names = (
-        "stage",
-        "stage_visitors",
-        "keep_visitors",
-        "tally_visitors",
-        "put_variants",
-        "put_segments",
-        "put_exposures",
-        "keep_exposures",
-        "change_exposures",
-        "stage_impressions",
-        "keep_impressions",
-        "tally_impressions",
-    )
-    await run_step(connection, "exposures", names, step, explaining=_EXPLAINING)
+    await run_step(connection, "exposures", _APPLYING, step, explaining=_EXPLAINING)
 
 
 async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UUID) -> None:

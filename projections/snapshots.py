@@ -27,7 +27,7 @@ from projections.catch_up import (
 from projections.experiments import put_parts, read_plan
 from projections.generations import live_schema
 from projections.queries import queries
-from projections.steps import NIL, Step, run_queries, stage_in, step_parameters
+from projections.steps import NIL, Step, make_call, run_queries, stage_in, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
@@ -37,6 +37,15 @@ BEGINNING_EVENTS = 5_000
 PLANNED_ONCE_EVENTS_MAX = 5_000
 # What replays may leave in the files of a session's tables before these are made anew.
 LEFT_BYTES_MAX = 32 * 1024 * 1024
+_COPYING = (
+    "copy_checkpoint",
+    "copy_plans",
+    "copy_visitors",
+    "copy_impressions",
+    "copy_outcome_tallies",
+    "copy_unattributed",
+)
+_SEEDING = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
 
 
 class Replay:
@@ -95,9 +104,8 @@ class Replay:
     async def _seed(self, step: Step) -> None:
         """Bring what the snapshot knows of the visitors whose events the step has."""
         await _show(self._connection, self._live)
-        names = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
         parameters = {**step_parameters(step), **self._parameters}
-        await run_queries(self._connection, "snapshots", names, parameters)
+        await run_queries(self._connection, "snapshots", _SEEDING, parameters)
         await use_schema(self._connection, TEMPORARY)
 
 
@@ -167,6 +175,8 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
             await connection.execute(like.format(table, Identifier(live), table))
         await create_staging(connection)
         await stage_in(connection, "snapshots", "tables")
+        for names in (_COPYING, _SEEDING):
+            await make_call(connection, "snapshots", names)
     connection.prepare_threshold = 0
 
 
@@ -181,15 +191,7 @@ async def _copy(
         begin = _Begin(*row)
         if begin.snapshot == 0:
             return begin
-        names = (
-            "copy_checkpoint",
-            "copy_plans",
-            "copy_visitors",
-            "copy_impressions",
-            "copy_outcome_tallies",
-            "copy_unattributed",
-        )
-        await run_queries(connection, "snapshots", names, _parameters(project_id, experiment_id, begin))
+        await run_queries(connection, "snapshots", _COPYING, _parameters(project_id, experiment_id, begin))
         await use_schema(connection, TEMPORARY)
         plan = await read_plan(connection, project_id, experiment_id)
         if plan is not None:

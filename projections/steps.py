@@ -1,12 +1,15 @@
 """One step of catching up: a range of a project's log under one plan."""
 
+import re
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection
 from psycopg.pq import PipelineStatus
+from psycopg.sql import SQL, Composed, Identifier, Placeholder
 
 from projections.queries import queries
 
@@ -29,6 +32,22 @@ EVENTS_BETWEEN_REBUILT_MIN = 20_000
 _STORAGE_SINCE = 160_000
 # Stands for "no known experiment" in the tallies of unattributed events.
 NIL = UUID(int=0)
+# Of the statements that a session runs by one call.
+_PARAMETER_TYPES: dict[str, LiteralString] = {
+    "project_id": "uuid",
+    "experiment_id": "uuid",
+    "only": "uuid",
+    "nil": "uuid",
+    "after": "bigint",
+    "until": "bigint",
+    "position": "bigint",
+    "snapshot": "integer",
+    "received_from": "timestamptz",
+    "received_until": "timestamptz",
+}
+_PARAMETER = re.compile(r"%\((\w+)\)s")
+# By session, file and names.
+_calls: WeakKeyDictionary[AsyncConnection[Any], dict[tuple[str, tuple[str, ...]], Composed]] = WeakKeyDictionary()
 
 
 class Step(NamedTuple):
@@ -75,11 +94,37 @@ async def run_queries(
     connection: AsyncConnection[Any], file: str, names: tuple[str, ...], parameters: dict[str, Any]
 ) -> None:
     """Run named statements one after another, in one round trip, or that of a pipeline which is open already."""
+    call = _calls.get(connection, {}).get((file, names))
+    if call is not None:
+        await connection.execute(call, parameters)
+        return
     is_open = connection.info.pipeline_status != PipelineStatus.OFF
     # One inside another would wait for what was sent so far, where it begins and where it ends.
     async with nullcontext() if is_open else connection.pipeline():
         for name in names:
             await connection.execute(queries(file)[name], parameters)
+
+
+async def make_call(connection: AsyncConnection[Any], file: str, names: tuple[str, ...]) -> None:
+    """Let `run_queries` run these statements by one call, of a function that the session has for itself.
+
+    To send a statement and to hear of its end takes as long as most of a step's take where events are few.
+    """
+    known = _calls.setdefault(connection, {})
+    if (file, names) in known:
+        return
+    body = "".join(f"{queries(file)[name]};\n" for name in names)
+    given = list(dict.fromkeys(_PARAMETER.findall(body)))
+    body = _PARAMETER.sub(lambda found: f"${given.index(found[1]) + 1}", body)
+    types = [SQL(_PARAMETER_TYPES[each]) for each in given]
+    function = Identifier("pg_temp", f"{file}_{names[0]}_{len(names)}")
+    made = SQL(
+        "create or replace function {}({}) returns void language plpgsql as $function$ begin {} end $function$"
+    )
+    # Files of this package are as trusted as its code.
+    await connection.execute(made.format(function, SQL(", ").join(types), SQL(body)))
+    values = [SQL("{}::{}").format(Placeholder(each), type_) for each, type_ in zip(given, types, strict=True)]
+    known[file, names] = SQL("select {}({})").format(function, SQL(", ").join(values))
 
 
 async def stage_in(connection: AsyncConnection[Any], file: str, table: str) -> None:
@@ -105,8 +150,13 @@ async def run_step(
 ) -> None:
     """Run a step's statements; those named keep_… and the `explaining` ones only where all is counted."""
     if step.only is not None:
-        names = tuple(name for name in names if not name.startswith("keep_") and name not in explaining)
+        names = names_for_one(names, explaining)
     await run_queries(connection, file, names, {**step_parameters(step), **more})
+
+
+def names_for_one(names: tuple[str, ...], explaining: tuple[str, ...]) -> tuple[str, ...]:
+    """What of a step's statements is run where one experiment is counted."""
+    return tuple(name for name in names if not name.startswith("keep_") and name not in explaining)
 
 
 def step_parameters(step: Step) -> dict[str, Any]:

@@ -106,16 +106,18 @@ delete from planned_goal where project_id = %(project_id)s and experiment_id = %
 -- clear_planned_epochs: forget an experiment's epochs before they are written anew
 delete from planned_epoch where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
--- put_planned_variant: write one variant
+-- put_planned_variants: write the variants of an experiment
 insert into planned_variant (project_id, experiment_id, variant_id)
-values (%(project_id)s, %(experiment_id)s, %(variant_id)s);
+select %(project_id)s, %(experiment_id)s, unnest(%(variant_ids)s::uuid[]);
 
--- put_planned_goal: write one goal
+-- put_planned_goals: write its goals
 insert into planned_goal (project_id, experiment_id, goal, kind, event_type, event_name, value_field)
-values (
-    %(project_id)s, %(experiment_id)s, %(goal)s, %(kind)s, %(event_type)s, %(event_name)s, %(value_field)s
-);
+select %(project_id)s, %(experiment_id)s, each.*
+from unnest(
+    %(goals)s::text[], %(kinds)s::text[], %(event_types)s::text[], %(event_names)s::text[], %(value_fields)s::text[]
+) each;
 
--- put_planned_epoch: write one epoch
+-- put_planned_epochs: write its epochs
 insert into planned_epoch (project_id, experiment_id, epoch, started_at)
-values (%(project_id)s, %(experiment_id)s, %(epoch)s, %(started_at)s);
+select %(project_id)s, %(experiment_id)s, each.*
+from unnest(%(epochs)s::integer[], %(started_at)s::timestamptz[]) each;
