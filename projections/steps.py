@@ -20,12 +20,12 @@ COMMON_END_EVENTS = 100_000
 YOUNG_COMMON_ENDS = 10
 # Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
-EVENTS_BETWEEN_SNAPSHOTS_MIN = 2_000
+EVENTS_BETWEEN_SNAPSHOTS_MIN = 1_250
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 # While a log is young, no step of the live tables takes more events than this: a step of so few costs as much by
 # itself as for its events, but a first look at any moment of the first 100,000 events is quick, even had they come
 # at once.
-YOUNG_STEP_EVENTS_MAX = 2_500
+YOUNG_STEP_EVENTS_MAX = 1_250
 # A rebuild leaves only those of the live generation with so many events between: with all it took thrice as long.
 EVENTS_BETWEEN_REBUILT_MIN = 20_000
 # PostgreSQL 15 has no word for how a column of a new table is stored.

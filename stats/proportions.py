@@ -17,7 +17,7 @@ from stats.saddle_point import Floats
 _NEWTON_STEPS_MAX = 30
 _NEWTON_TOLERANCE = 1e-14
 # Up to so many roots are found one by one: a step of all of them takes numpy 28 calls, however few they are.
-_FEW = 32
+_FEW = 16
 
 
 @np.errstate(all="ignore")

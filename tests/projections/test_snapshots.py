@@ -137,9 +137,9 @@ def test_steps_of_all_generations_end_together(monkeypatch, events, young) -> No
 
 
 def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() -> None:
-    """At least 2,000, in a long log a 500th of it, so that there are few at any length."""
-    assert not steps.leaves_snapshot(14_999, 13_000)
-    assert steps.leaves_snapshot(15_000, 13_000)
+    """At least 1,250, in a long log a 500th of it, so that there are few at any length."""
+    assert not steps.leaves_snapshot(14_249, 13_000)
+    assert steps.leaves_snapshot(14_250, 13_000)
     assert not steps.leaves_snapshot(5_000_500, 4_995_000)
     assert steps.leaves_snapshot(5_000_500, 4_990_000)
     left, position = [0], 0
@@ -147,7 +147,19 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
         position = min(position + 97, steps.common_end(position))
         if steps.leaves_snapshot(position, left[-1]):
             left.append(position)
-    assert 400 < len(left) < 560
+    assert 400 < len(left) < 1_000
+
+
+def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
+    """However many events wait, so that a first look at any of them replays few."""
+    position, steps_taken = 0, 0
+    while position < steps.COMMON_END_EVENTS:
+        end = steps.live_end(position)
+        assert 0 < end - position <= steps.YOUNG_STEP_EVENTS_MAX
+        assert steps.leaves_snapshot(end, position)
+        position, steps_taken = end, steps_taken + 1
+    assert steps_taken == 80
+    assert steps.live_end(position) == 2 * steps.COMMON_END_EVENTS
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
@@ -168,6 +180,18 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
         held = await (await past.execute("select count(*) from visitor_exposure")).fetchone()
 
     assert (tallied, held) == ((308,), (10,))
+
+
+def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
+    """However many events wait, so that a first look at any of them replays few."""
+    position, steps_taken = 0, 0
+    while position < steps.COMMON_END_EVENTS:
+        end = steps.live_end(position)
+        assert 0 < end - position <= steps.YOUNG_STEP_EVENTS_MAX
+        assert steps.leaves_snapshot(end, position)
+        position, steps_taken = end, steps_taken + 1
+    assert steps_taken == 80
+    assert steps.live_end(position) == 2 * steps.COMMON_END_EVENTS
 
 
 async def test_a_past_position_costs_the_events_behind_a_step(connection, database_url, monkeypatch) -> None:
