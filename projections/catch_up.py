@@ -20,6 +20,8 @@ from projections.registry import PROJECTIONS
 from projections.steps import Step, make_call, run_queries, stage_in, step_parameters
 
 STEP_FACTS_MAX = 1_000
+# A larger step is planned for what it holds: that takes less time than a plan for any other would lose.
+PLANNED_ONCE_EVENTS_MAX = 5_000
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
 # The tables of the projections' own progress, which say nothing of any experiment.
@@ -89,6 +91,8 @@ async def catch_up(
             elif next_fact is not None:
                 until = min(until, next_fact - 1)
             step = Step(project_id, after, until, received_from, received_until, snapshot + 1, only)
+            is_small = until - after <= PLANNED_ONCE_EVENTS_MAX
+            await connection.execute(sql["plan_once" if is_small else "plan_each_time"])
             if after == 0:
                 await connection.execute(sql["begin_checkpoint"], parameters)
             moved = await connection.execute(
@@ -100,11 +104,7 @@ async def catch_up(
             if are_facts:
                 await _apply_facts(connection, step)
             else:
-                await run_queries(connection, "catch_up", _STAGING, step_parameters(step))
-                if seed is not None:
-                    await seed(step)
-                await exposures.apply(connection, step)
-                await conversions.apply(connection, step)
+                await _apply_events(connection, step, seed)
             await _leave_snapshot(connection, step, left_at, ends)
     return Progress(until, head)
 
@@ -227,6 +227,16 @@ async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
         if void is not None:
             await exposures.forget(connection, step, void)
             await conversions.forget(connection, step, void)
+
+
+async def _apply_events(
+    connection: AsyncConnection[Any], step: Step, seed: Callable[[Step], Awaitable[None]] | None
+) -> None:
+    await run_queries(connection, "catch_up", _STAGING, step_parameters(step))
+    if seed is not None:
+        await seed(step)
+    await exposures.apply(connection, step)
+    await conversions.apply(connection, step)
 
 
 def derived_tables() -> list[LiteralString]:

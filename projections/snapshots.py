@@ -33,8 +33,6 @@ from projections.steps import NIL, Step, make_call, run_queries, stage_in, step_
 _PREPARED_MAX = 300
 # To begin at a snapshot, and to empty the tables afterwards, takes as long as to count so many events.
 BEGINNING_EVENTS = 5_000
-# Beyond so many a step's statements are planned for what it stages: that takes less time than they do.
-PLANNED_ONCE_EVENTS_MAX = 5_000
 # What replays may leave in the files of a session's tables before these are made anew.
 LEFT_BYTES_MAX = 32 * 1024 * 1024
 _COPYING = (
@@ -77,8 +75,6 @@ class Replay:
             if not self._is_first:  # no commit empties the staging tables in between
                 await self._connection.execute(queries("snapshots")["empty_staged"], prepare=False)
             self._is_first = False
-            is_small = wanted - self._at <= PLANNED_ONCE_EVENTS_MAX
-            await self._connection.execute(queries("snapshots")["plan_once" if is_small else "plan_each_time"])
             progress = await catch_up(
                 self._connection,
                 self._project_id,
@@ -95,7 +91,7 @@ class Replay:
     async def read_segments(self, experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
         """The experiment's segments where the replay has come to; QueryCanceled where that takes too long."""
         asked = {**self._parameters, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
-        await self._connection.execute(queries("snapshots")["plan_each_time"])  # it reads many rows, not by keys
+        await self._connection.execute(queries("catch_up")["plan_each_time"])  # it reads many rows, not by keys
         await _show(self._connection, self._live)
         found = await read_segments(self._connection, "then", asked)
         await use_schema(self._connection, TEMPORARY)

@@ -63,6 +63,12 @@ set local work_mem = '64MB';
 -- let_commit_later: what a step derives follows from the log, and is derived again should a crash lose it
 set local synchronous_commit = off;
 
+-- plan_once: plans may be kept from step to step, and are good for any small one: by keys wherever there are some
+select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true);
+
+-- plan_each_time: plans are made for the rows at hand
+select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
+
 -- facts_end: the last of the management facts that stand right behind a position, one behind the other
 select max(position)
 from (

@@ -12,12 +12,6 @@ select coalesce(sum(pg_relation_size(oid)), 0)::bigint
 from pg_class
 where relnamespace = pg_my_temp_schema() and relkind = 'r';
 
--- plan_once: plans may be kept from replay to replay, and be good for any small one: by keys wherever there are some
-select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true);
-
--- plan_each_time: plans are made for the rows at hand
-select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
-
 -- empty_staged: forget what the step before has staged
 delete from staged_event;
 delete from staged_exposure;

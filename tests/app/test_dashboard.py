@@ -327,9 +327,9 @@ async def test_the_same_statistics_are_not_done_twice(
     """List, page and JSON of one position share them, until an event comes; a list reads its tallies at once."""
     done, read, results_of, read_live = [], [], find_results.results_of, find_results.read_live_of
 
-    def counting(*given: Any) -> Results:
+    def counting(*given: Any, digest: str | None) -> Results:
         done.append(given)
-        return results_of(*given)
+        return results_of(*given, digest=digest)
 
     async def reading(*given: Any) -> Any:
         read.append(given)

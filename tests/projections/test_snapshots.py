@@ -182,18 +182,6 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
     assert (tallied, held) == ((308,), (10,))
 
 
-def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
-    """However many events wait, so that a first look at any of them replays few."""
-    position, steps_taken = 0, 0
-    while position < steps.COMMON_END_EVENTS:
-        end = steps.live_end(position)
-        assert 0 < end - position <= steps.YOUNG_STEP_EVENTS_MAX
-        assert steps.leaves_snapshot(end, position)
-        position, steps_taken = end, steps_taken + 1
-    assert steps_taken == 80
-    assert steps.live_end(position) == 2 * steps.COMMON_END_EVENTS
-
-
 async def test_a_past_position_costs_the_events_behind_a_step(connection, database_url, monkeypatch) -> None:
     """A worker close behind its log leaves snapshots where its steps end, and a rebuild leaves some of them."""
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", 30)
