@@ -16,14 +16,21 @@ Connection = psycopg.AsyncConnection[Any]
 
 
 class ReplaySessions:
-    """At most SESSIONS_MAX connections, each for one at a time, closed when nobody needs them for a while."""
+    """At most SESSIONS_MAX connections, each for one at a time, closed when nobody needs them for a while.
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
-        self._connect = connect
+    Who uses the first makes the others be opened too, and made ready, since whoever comes next may come soon.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], make_ready: Callable[[Connection], Awaitable[None]]
+    ) -> None:
+        self._connect, self._make_ready = connect, make_ready
         self._turns = asyncio.Semaphore(SESSIONS_MAX)
+        self._known: set[Connection] = set()
         # Which nobody uses, the one used last at the end: it is the readiest.
         self._free: list[Connection] = []
         self._idle: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Connection]:
@@ -32,24 +39,40 @@ class ReplaySessions:
             self._end_idling()
             session = self._free.pop() if self._free else None
             try:
-                if session is None or not await _is_alive(session):
-                    session = await self._connect()
+                if session is None or not await self._is_alive(session):
+                    session = await self._open()
                 yield session
             except BaseException:
                 if session is not None:
-                    await session.close()
+                    await self._close(session)
                 raise
             self._free.append(session)
             self._end_idling()
             self._idle = asyncio.create_task(self._close_when_idle(), name="idle replays")
+            if len(self._known) < SESSIONS_MAX and (self._opening is None or self._opening.done()):
+                self._opening = asyncio.create_task(self._open_another(), name="another session for replays")
 
     async def close(self) -> None:
         """Close those that nobody uses; call it when nobody uses any."""
-        idle = self._idle
-        self._end_idling()
-        if idle is not None:
-            await asyncio.gather(idle, return_exceptions=True)
+        ending = [task for task in (self._idle, self._opening) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         await self._close_free()
+
+    async def _open_another(self) -> None:
+        """Have a session for who comes while another uses the first; should that fail, who comes is told why."""
+        async with self._turns:
+            if len(self._known) >= SESSIONS_MAX:
+                return
+            with contextlib.suppress(psycopg.Error):
+                session = await self._open()
+                try:
+                    await self._make_ready(session)
+                except BaseException:
+                    await self._close(session)
+                    raise
+                self._free.insert(0, session)
 
     def _end_idling(self) -> None:
         if self._idle is not None:
@@ -62,12 +85,20 @@ class ReplaySessions:
 
     async def _close_free(self) -> None:
         while self._free:
-            await self._free.pop().close()
+            await self._close(self._free.pop())
 
+    async def _open(self) -> Connection:
+        session = await self._connect()
+        self._known.add(session)
+        return session
 
-async def _is_alive(session: Connection) -> bool:
-    with contextlib.suppress(psycopg.Error):
-        await session.execute("")
-        return True
-    await session.close()
-    return False
+    async def _close(self, session: Connection) -> None:
+        self._known.discard(session)
+        await session.close()
+
+    async def _is_alive(self, session: Connection) -> bool:
+        with contextlib.suppress(psycopg.Error):
+            await session.execute("")
+            return True
+        await self._close(session)
+        return False

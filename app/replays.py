@@ -16,6 +16,7 @@ from app.log_writer import Overloaded
 from app.replay_sessions import Connection, ReplaySessions
 from projections.event_log import positions_at, received_at
 from projections.results import Counted, Detail, read_pasts
+from projections.snapshots import make_ready
 
 REPLAYS_WAITING_MAX = 8
 # Of all past moments that are kept, by what a row and its numbers take.
@@ -25,6 +26,8 @@ _ROW_BYTES = 600
 AHEAD_BYTES_MAX = PAST_BYTES_MAX // 3
 AHEAD_EVENTS_MAX = 2_000_000
 _LOOKED_AHEAD_MAX = 500
+# Until then who asked for a page has it, which comes first, and may have asked for the next one.
+AHEAD_AFTER_SECONDS = 0.3
 
 _log = logging.getLogger("prooflog.replays")
 
@@ -79,7 +82,7 @@ class Replays:
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], archive: Path | None = None) -> None:
         self.known: Kept[Past] = Kept(PAST_BYTES_MAX, Past.size_bytes)
-        self._sessions, self._archive = ReplaySessions(connect), archive
+        self._sessions, self._archive = ReplaySessions(connect, make_ready), archive
         self._waiting, self._asked, self._answered = 0, asyncio.Event(), asyncio.Event()
         self._answered.set()
         self._replaying: set[asyncio.Task[None]] = set()
@@ -112,7 +115,7 @@ class Replays:
                 self._answered.set()
 
     def look_ahead(self, ahead: Ahead) -> None:
-        """Derive these too, each on the way to the next, while nobody waits; a new wish replaces the last one."""
+        """Derive these too, each on the way to the next, soon and while nobody waits; the last wish counts."""
         if not ahead.times or self._looked_ahead.get(ahead.wish) is not None or ahead.wish == self._wish:
             return
         self._ahead = ahead
@@ -172,6 +175,10 @@ class Replays:
             if (ahead := self._ahead) is None:
                 return
             self._ahead, self._wish = None, ahead.wish
+            await self._rest(AHEAD_AFTER_SECONDS)
+            if self._is_asked():
+                self._ahead, self._wish = self._ahead or ahead, None
+                continue
             try:
                 async with self._sessions.one() as session:
                     if await self._derive_ahead(session, ahead):

@@ -51,19 +51,19 @@ async def read_segments(
     grows with visitors.
     """
     await connection.execute(queries("breakdown")["limit"])
-    visitors = await connection.execute(_statement("visitors", when), parameters)
-    outcomes = await connection.execute(_statement("outcomes", when), parameters)
+    cursor = await connection.execute(_statement(when), parameters)
     # A replay goes on in the same transaction.
     await connection.execute(queries("breakdown")["no_limit"])
+    rows = await cursor.fetchall()
     return Segments(
-        [SegmentVisitors(*row) for row in await visitors.fetchall()],
-        [SegmentOutcomes(*row) for row in await outcomes.fetchall()],
+        [SegmentVisitors(*row[:4]) for row in rows],
+        [SegmentOutcomes(*row[:3], *row[4:]) for row in rows if row[4]],
     )
 
 
-def _statement(name: str, when: str) -> Composed:
+def _statement(when: str) -> Composed:
     sql = queries("breakdown")
     exposed, achieved, described = (SQL(sql[f"{part}_{when}"]) for part in ("exposed", "achieved", "described"))
     return SQL("with exposed as ({}), achieved as ({}), described as ({}), valued as ({}) {}").format(
-        exposed, achieved, described, SQL(sql["values"]), SQL(sql[name])
+        exposed, achieved, described, SQL(sql["values"]), SQL(sql["counted"])
     )

@@ -119,9 +119,8 @@ async def replaying(
     them. Nothing is counted there for other experiments. UndefinedTable or InvalidSchemaName when a rebuild drops
     the generation that the snapshot is read from: begin anew.
     """
+    await make_ready(connection)
     live = await live_schema(connection)
-    if not await _has_tables(connection):
-        await _make_tables(connection, live)
     async with _forgotten(connection):
         begin = await _copy(connection, live, project_id, experiment_id, position)
         yield Replay(connection, live, begin, project_id, experiment_id, archive)
@@ -154,6 +153,12 @@ async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
 def _kept_tables() -> list[Identifier]:
     """The temporary tables that no commit empties."""
     return [Identifier(TEMPORARY, table) for table in (*OWN_TABLES, *derived_tables())]
+
+
+async def make_ready(connection: AsyncConnection[Any]) -> None:
+    """Give a session the tables and calls of replays, if it has none; that takes longer than a small replay."""
+    if not await _has_tables(connection):
+        await _make_tables(connection, await live_schema(connection))
 
 
 async def _has_tables(connection: AsyncConnection[Any]) -> bool:

@@ -79,20 +79,16 @@ select segment, case %(dimension)s
 end as value
 from described
 
--- visitors: distinct visitors of an experiment by what a dimension says of their first exposure
-select value, variant_id, epoch, sum(visitors)::bigint
-from (select segment, variant_id, epoch, count(*) as visitors from exposed group by segment, variant_id, epoch) counted
-join valued using (segment)
-group by value, variant_id, epoch;
-
--- outcomes: what those visitors achieved for a goal
-select value, variant_id, epoch, sum(converters)::bigint, sum(conversions)::bigint, sum(value_sum), sum(value_squares)
+-- counted: distinct visitors of an experiment by what a dimension says of their first exposure, and what they
+-- achieved for a goal
+select value, variant_id, epoch, sum(visitors)::bigint, sum(converters)::bigint, sum(conversions)::bigint,
+       sum(value_sum), sum(value_squares)
 from (
-    select x.segment, x.variant_id, x.epoch, count(*) as converters, sum(o.conversions) as conversions,
-           sum(o.value) as value_sum, sum(o.value * o.value) as value_squares
-    from achieved o
-    join exposed x on x.visitor_id = o.unit_id and x.variant_id = o.variant_id
+    select x.segment, x.variant_id, x.epoch, count(*) as visitors, count(o.unit_id) as converters,
+           sum(o.conversions) as conversions, sum(o.value) as value_sum, sum(o.value * o.value) as value_squares
+    from exposed x
+    left join achieved o on o.unit_id = x.visitor_id and o.variant_id = x.variant_id
     group by x.segment, x.variant_id, x.epoch
-) achieved
+) counted
 join valued using (segment)
 group by value, variant_id, epoch;

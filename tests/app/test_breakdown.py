@@ -115,7 +115,7 @@ async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(
     position = (await project.results(experiment))["asOf"]["position"]
     await project.track(impression(experiment, 0, "a"))
     await project.results(experiment)
-    slow = {"limit": "set local statement_timeout = '20ms'", "visitors": "select pg_sleep(10)"}
+    slow = {"limit": "set local statement_timeout = '20ms'", "counted": "select pg_sleep(10)"}
     with monkeypatch.context() as patched:
         patched.setattr("projections.breakdown.queries", lambda file: queries(file) | slow)
         for when in ({}, {"asOf": position}):

@@ -9,11 +9,13 @@ import pytest
 from app import replay_sessions, replays
 from app.database import connect
 from app.log_writer import Overloaded
+from app.replay_sessions import ReplaySessions
 from app.replays import Ahead, Moment, Replays
 from projections import conversions, steps
 from projections.event_log import received_at
 from projections.generations import catch_up_live
 from projections.results import read_past
+from projections.snapshots import make_ready
 from tests.projections.log_of_events import Seen, new_project, plan, write
 
 EXPERIMENT = plan()
@@ -47,8 +49,13 @@ async def opened() -> list[psycopg.AsyncConnection]:
 
 
 @pytest.fixture
-async def tested(database_url, opened):
-    """Replays on the test's database."""
+async def tested(database_url, opened, monkeypatch):
+    """Replays on the test's database, which open no session before somebody needs it: so these can be counted."""
+
+    async def not_yet(_: ReplaySessions) -> None:
+        pass
+
+    monkeypatch.setattr(ReplaySessions, "_open_another", not_yet)
 
     async def open_session() -> psycopg.AsyncConnection:
         opened.append(await connect(database_url))
@@ -222,6 +229,49 @@ async def test_a_session_that_broke_while_nobody_looked_is_replaced(
     assert len(opened) == 2
 
 
+async def test_who_looks_first_makes_a_session_ready_for_the_next(database_url, monkeypatch) -> None:
+    """Its tables are there before somebody needs it, there are never more, and it goes when nobody needs any."""
+    monkeypatch.setattr(replay_sessions, "SESSION_IDLE_SECONDS", 1.0)
+    opened: list[psycopg.AsyncConnection] = []
+
+    async def open_session() -> psycopg.AsyncConnection:
+        opened.append(await connect(database_url))
+        return opened[-1]
+
+    sessions = ReplaySessions(open_session, make_ready)
+    async with sessions.one() as first:
+        assert opened == [first]
+    async with asyncio.timeout(10), sessions.one() as first:
+        while len(opened) < replay_sessions.SESSIONS_MAX:
+            await asyncio.sleep(0.01)
+        async with sessions.one() as second:
+            assert opened == [first, second]
+            tables = await second.execute("select to_regclass('pg_temp.looked_up_unit') is not null")
+            assert await tables.fetchone() == (True,)
+    for _ in range(3):
+        async with sessions.one():
+            pass
+    assert len(opened) == replay_sessions.SESSIONS_MAX
+    async with asyncio.timeout(10):
+        while not all(session.closed for session in opened):
+            await asyncio.sleep(0.01)
+    await sessions.close()
+
+
+async def test_a_session_that_cannot_be_made_ready_harms_nobody(database_url) -> None:
+    """Whoever comes has one opened, or is told why there is none."""
+
+    async def never(session: psycopg.AsyncConnection) -> None:
+        await session.execute("select 1 / 0")
+
+    sessions = ReplaySessions(lambda: connect(database_url), never)
+    for _ in range(3):
+        async with asyncio.timeout(10), sessions.one() as session:
+            await session.execute("select 1")
+        await asyncio.sleep(0.1)
+    await sessions.close()
+
+
 async def test_a_session_is_closed_when_nobody_looks_for_a_while(project_id, tested, opened, monkeypatch) -> None:
     """Its tables go with it."""
     monkeypatch.setattr(replay_sessions, "SESSION_IDLE_SECONDS", 0.05)
@@ -366,12 +416,12 @@ async def test_the_end_closes_a_session_that_is_being_looked_at(project_id, test
     await tested.derive(moment(project_id, 20))
     reached = asyncio.Event()
 
-    async def never(_: object) -> bool:
+    async def never(*_: object) -> bool:
         reached.set()
         await asyncio.Event().wait()
         return True
 
-    monkeypatch.setattr(replay_sessions, "_is_alive", never)
+    monkeypatch.setattr(ReplaySessions, "_is_alive", never)
     async with asyncio.timeout(10):
         while not tested._sessions._free:  # noqa: SLF001  (its tables are emptied behind the answer)
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from app.database import connect
 from app.results import Asked, digest_of
 from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
+from projections import catch_up as catching_up
 from projections import conversions as conversion_steps
 from projections import exposures, results, snapshots, steps
 from projections.breakdown import Dimension, Segments, read_segments
@@ -54,9 +55,12 @@ def logs_with_drafts(draw: st.DrawFn) -> list[Seen | Fact]:
     cuts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     between=st.sampled_from([1, 2, 4, 100]),
     beginning=st.sampled_from([0, 3, 5_000]),
+    planned_once=st.sampled_from([0, 4, 5_000]),
     asked=st.data(),
 )
-def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, between, beginning, asked) -> None:
+def test_a_past_position_shows_what_a_replay_shows(
+    database_url, log, cuts, between, beginning, planned_once, asked
+) -> None:
     """At any position, for every experiment, however the steps were cut and whatever the session showed before."""
     positions = asked.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=3))
     caught_up = asked.draw(st.one_of(st.just(len(log)), st.integers(0, len(log))))
@@ -65,6 +69,7 @@ def test_a_past_position_shows_what_a_replay_shows(database_url, log, cuts, betw
         patched.setattr(steps, "YOUNG_COMMON_ENDS", 2)
         patched.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
         patched.setattr(snapshots, "BEGINNING_EVENTS", beginning)
+        patched.setattr(catching_up, "PLANNED_ONCE_EVENTS_MAX", planned_once)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
 
 
@@ -263,6 +268,37 @@ async def test_what_a_session_shows_is_right_after_an_error(database_url, projec
                     await read_past(past, project_id, EXPERIMENT.experiment_id, 105)
             found = [await read_past(past, project_id, EXPERIMENT.experiment_id, each) for each in positions]
             assert found == expected
+
+
+async def test_a_session_keeps_its_plans_from_replay_to_replay(database_url, project_id):
+    """To plan the statements of a small replay takes as long as they do; its end must not make them forgotten."""
+    async with await connect(database_url) as past:
+        prepared: list[set[str]] = []
+        for position in (120, 7, 60):
+            await read_past(past, project_id, EXPERIMENT.experiment_id, position)
+            rows = await (await past.execute("select name from pg_prepared_statements")).fetchall()
+            prepared.append({name for (name,) in rows})
+    assert len(prepared[0]) > 10
+    assert prepared[0] <= prepared[1] <= prepared[2]
+
+
+@pytest.mark.parametrize("left_max", [0, 10**9])
+async def test_what_replays_leave_in_a_session_is_unseen_and_bounded(
+    database_url, project_id, monkeypatch, left_max
+):
+    """Their rows are rolled back, and cut off the files once these are large; the next replay sees none."""
+    monkeypatch.setattr(snapshots, "LEFT_BYTES_MAX", left_max)
+    positions = (120, 7, 120, 60, 120)
+    found, left = [], []
+    async with await connect(database_url) as past:
+        for position in positions:
+            found.append(await read_past(past, project_id, EXPERIMENT.experiment_id, position))
+            async with past.transaction(force_rollback=True):
+                rows = await (await past.execute("select count(*) from pg_temp.visitor_exposure")).fetchone()
+                left += await (await past.execute(queries("snapshots")["left_bytes"])).fetchone() or ()
+            assert rows == (0,)
+    assert found[0] == found[2] == found[4] != found[1]
+    assert all(left[:3]) if left_max else not any(left)
 
 
 async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
