@@ -24,8 +24,9 @@ EVENTS_BETWEEN_SNAPSHOTS_MIN = 1_250
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 # While a log is young, no step of the live tables takes more events than this: a step of so few costs as much by
 # itself as for its events, but a first look at any moment of the first 100,000 events is quick, even had they come
-# at once.
+# at once. Only a worker that has fallen this far behind takes more, so that results stay fresh.
 YOUNG_STEP_EVENTS_MAX = 1_250
+YOUNG_BEHIND_EVENTS_MAX = 25_000
 # A rebuild leaves only those of the live generation with so many events between: with all it took thrice as long.
 EVENTS_BETWEEN_REBUILT_MIN = 20_000
 # PostgreSQL 15 has no word for how a column of a new table is stored.
@@ -78,10 +79,11 @@ def common_end(after: int) -> int:
     return (after // COMMON_END_EVENTS + 1) * COMMON_END_EVENTS
 
 
-def live_end(after: int) -> int:
-    """Where a step of the live tables behind a position ends at the latest."""
+def live_end(after: int, head: int) -> int:
+    """Where a step of the live tables behind a position ends at the latest, in a log that ends at `head`."""
     end = common_end(after)
-    return min(end, after + YOUNG_STEP_EVENTS_MAX) if after < COMMON_END_EVENTS else end
+    is_small = after < COMMON_END_EVENTS and head - after <= YOUNG_BEHIND_EVENTS_MAX
+    return min(end, after + YOUNG_STEP_EVENTS_MAX) if is_small else end
 
 
 def leaves_snapshot(until: int, newest: int) -> bool:

@@ -156,15 +156,16 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
 
 
 def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
-    """However many events wait, so that a first look at any of them replays few."""
+    """However fast events come, so that a first look at any of them replays few; but not where many wait already."""
     position, steps_taken = 0, 0
     while position < steps.COMMON_END_EVENTS:
-        end = steps.live_end(position)
+        end = steps.live_end(position, position + steps.YOUNG_BEHIND_EVENTS_MAX)
         assert 0 < end - position <= steps.YOUNG_STEP_EVENTS_MAX
         assert steps.leaves_snapshot(end, position)
         position, steps_taken = end, steps_taken + 1
     assert steps_taken == 80
-    assert steps.live_end(position) == 2 * steps.COMMON_END_EVENTS
+    assert steps.live_end(position, position + 1) == 2 * steps.COMMON_END_EVENTS
+    assert steps.live_end(0, steps.YOUNG_BEHIND_EVENTS_MAX + 1) == 10_000
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
