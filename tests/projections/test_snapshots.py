@@ -156,7 +156,7 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
 
 
 def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
-    """However fast events come, so that a first look at any of them replays few; but not where many wait already."""
+    """However fast events come, so that a first look at any of them replays few; not where many wait already."""
     position, steps_taken = 0, 0
     while position < steps.COMMON_END_EVENTS:
         end = steps.live_end(position, position + steps.YOUNG_BEHIND_EVENTS_MAX)
