@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,10 @@ import psycopg
 # One empties its tables, or derives what nobody has asked for yet, while somebody who asks has the other.
 SESSIONS_MAX = 2
 SESSION_IDLE_SECONDS = 60.0
+# It has the turn of somebody who may come.
+MAKING_READY_SECONDS_MAX = 5.0
+
+_log = logging.getLogger("prooflog.replays")
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -47,8 +52,7 @@ class ReplaySessions:
                     await self._close(session)
                 raise
             self._free.append(session)
-            self._end_idling()
-            self._idle = asyncio.create_task(self._close_when_idle(), name="idle replays")
+            self._close_later()
             if len(self._known) < SESSIONS_MAX and (self._opening is None or self._opening.done()):
                 self._opening = asyncio.create_task(self._open_another(), name="another session for replays")
 
@@ -65,14 +69,23 @@ class ReplaySessions:
         async with self._turns:
             if len(self._known) >= SESSIONS_MAX:
                 return
-            with contextlib.suppress(psycopg.Error):
-                session = await self._open()
-                try:
-                    await self._make_ready(session)
-                except BaseException:
-                    await self._close(session)
-                    raise
-                self._free.insert(0, session)
+            try:
+                async with asyncio.timeout(MAKING_READY_SECONDS_MAX):
+                    session = await self._open()
+                    try:
+                        await self._make_ready(session)
+                    except BaseException:
+                        await self._close(session)
+                        raise
+            except Exception as error:  # noqa: BLE001  (who comes is told)
+                _log.info("no other session for past moments is ready: %s", error)
+                return
+            self._free.insert(0, session)
+            self._close_later()
+
+    def _close_later(self) -> None:
+        self._end_idling()
+        self._idle = asyncio.create_task(self._close_when_idle(), name="idle replays")
 
     def _end_idling(self) -> None:
         if self._idle is not None:

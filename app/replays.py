@@ -26,7 +26,7 @@ _ROW_BYTES = 600
 AHEAD_BYTES_MAX = PAST_BYTES_MAX // 3
 AHEAD_EVENTS_MAX = 2_000_000
 _LOOKED_AHEAD_MAX = 500
-# Until then who asked for a page has it, which comes first, and may have asked for the next one.
+# By then the page is out, and whoever reads it may have asked for another one.
 AHEAD_AFTER_SECONDS = 0.3
 
 _log = logging.getLogger("prooflog.replays")
@@ -214,7 +214,7 @@ class Replays:
                 if self._is_asked():
                     return False
                 began = clock()
-            await anext(pasts, None)  # ends its transaction, which empties the tables
+            await anext(pasts, None)  # ends its transaction
         return True
 
     async def _rest(self, seconds: float) -> None:

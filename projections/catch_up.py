@@ -21,7 +21,7 @@ from projections.steps import Step, make_call, run_queries, stage_in, step_param
 
 STEP_FACTS_MAX = 1_000
 # A larger step is planned for what it holds: that takes less time than a plan for any other would lose.
-PLANNED_ONCE_EVENTS_MAX = 5_000
+PLANNED_ONCE_EVENTS_MAX = 2_500
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
 # The tables of the projections' own progress, which say nothing of any experiment.

@@ -120,9 +120,11 @@ async def ask_live(
 
     async def ask() -> list[Any]:
         # Sent together they are one transaction, for which the names are shown; one query sees one moment anyway.
+        # Prepared from the first time on: one that fails the first time it is to be prepared later on, without a
+        # transaction whose end tells psycopg, would count as prepared for ever.
         async with connection.pipeline():
-            await connection.execute(queries("catch_up")["show_live"])
-            return await (await connection.execute(query, parameters)).fetchall()
+            await connection.execute(queries("catch_up")["show_live"], prepare=True)
+            return await (await connection.execute(query, parameters, prepare=True)).fetchall()
 
     return await _unless_flipped(connection, ask)
 

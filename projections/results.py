@@ -145,7 +145,7 @@ async def read_pasts(
     """The same at several positions, each at least the one before, at the cost of the events between them.
 
     The first use gives the connection tables of its own, which later ones find empty; close it after an error.
-    What is yielded is told before the end of the transaction that empties them.
+    What is yielded is told before the end of the transaction, after which they are empty.
     """
     at, flips_left = 0, FLIP_TRIES
     while at < len(positions):

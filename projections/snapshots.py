@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection, generators
+from psycopg.pq import ExecStatus
 from psycopg.sql import SQL, Identifier
 
 from domain.experiment import Goal
+from projections.archived_log import show_log
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.catch_up import (
     OWN_TABLES,
@@ -27,11 +30,11 @@ from projections.catch_up import (
 from projections.experiments import put_parts, read_plan
 from projections.generations import live_schema
 from projections.queries import queries
-from projections.steps import NIL, Step, make_call, run_queries, stage_in, step_parameters
+from projections.steps import NIL, Step, forget_calls, make_call, run_queries, stage_in, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
 _PREPARED_MAX = 300
-# To begin at a snapshot, and to empty the tables afterwards, takes as long as to count so many events.
+# To begin at a snapshot, and to come to the end before, takes as long as to count so many events.
 BEGINNING_EVENTS = 5_000
 # What replays may leave in the files of a session's tables before these are made anew.
 LEFT_BYTES_MAX = 32 * 1024 * 1024
@@ -115,44 +118,43 @@ async def replaying(
 ) -> AsyncIterator[Replay]:
     """Begin at the snapshot before a position.
 
-    In temporary tables, which unqualified names mean until this ends: it is a transaction, and its end empties
-    them. Nothing is counted there for other experiments. UndefinedTable or InvalidSchemaName when a rebuild drops
-    the generation that the snapshot is read from: begin anew.
+    In temporary tables, which unqualified names mean until this ends: it is a transaction, after which they show
+    nothing. Other experiments are not counted there. UndefinedTable or InvalidSchemaName when a rebuild drops the
+    generation that the snapshot is read from: begin anew.
     """
     await make_ready(connection)
     live = await live_schema(connection)
-    async with _forgotten(connection):
-        begin = await _copy(connection, live, project_id, experiment_id, position)
-        yield Replay(connection, live, begin, project_id, experiment_id, archive)
+    async with connection.transaction():
+        begin = await _begin(connection, live, project_id, position)
+        # A file of the archive is shown before what is rolled back, so that the next replay finds it shown.
+        shown_until = await show_log(connection, project_id, begin.position + 1, archive)
+        async with _forgotten(connection):
+            await _copy(connection, begin, project_id, experiment_id)
+            yield Replay(connection, live, begin, project_id, experiment_id, archive)
+        if shown_until is not None:  # what was planned after that file, for the log itself, would read this again
+            await connection.execute("discard plans")
 
 
 @asynccontextmanager
 async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-    """A transaction whose rows of derived tables are rolled back, while its end empties the staging tables.
+    """Roll back what is written to derived tables; the staging tables are emptied by the end of the transaction.
 
     To empty a table that has an index makes PostgreSQL forget every plan that names it, and to plan the statements
     of a replay anew took as long as half of them. What is rolled back stays in the files, unseen through the
     indexes, until it is much.
     """
-    try:
-        await connection.execute("begin")
-        await connection.execute("savepoint nothing")
-        yield
-        # Not by `execute`, which would forget the prepared statements: no table was made or dropped in between.
-        connection.pgconn.send_query_params(b"rollback to nothing", None)
-        await connection.wait(generators.execute(connection.pgconn))
-        row: Any = await (await connection.execute(queries("snapshots")["left_bytes"])).fetchone()
-        if row[0] > LEFT_BYTES_MAX:
-            await connection.execute(SQL("truncate {}").format(SQL(", ").join(_kept_tables())))
-        await connection.execute("commit")
-    except BaseException:
-        await connection.rollback()
-        raise
-
-
-def _kept_tables() -> list[Identifier]:
-    """The temporary tables that no commit empties."""
-    return [Identifier(TEMPORARY, table) for table in (*OWN_TABLES, *derived_tables())]
+    await connection.execute("savepoint nothing")
+    yield
+    # Not by `execute`, which would forget the prepared statements: of what these name nothing was made here.
+    connection.pgconn.send_query_params(b"rollback to nothing", None)
+    [told] = await connection.wait(generators.execute(connection.pgconn))
+    if told.status != ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(told)
+    kept = [*OWN_TABLES, *derived_tables()]
+    row: Any = await (await connection.execute(queries("snapshots")["left_bytes"], {"tables": kept})).fetchone()
+    if row[0] > LEFT_BYTES_MAX:
+        names = [Identifier(TEMPORARY, table) for table in kept]
+        await connection.execute(SQL("truncate {}").format(SQL(", ").join(names)))
 
 
 async def make_ready(connection: AsyncConnection[Any]) -> None:
@@ -167,37 +169,44 @@ async def _has_tables(connection: AsyncConnection[Any]) -> bool:
 
 
 async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
-    """Give the session tables like the live ones, and those of a step, which every commit empties."""
+    """Give the session tables like the live ones, those of a step, which every commit empties, and its calls."""
     connection.prepared_max = _PREPARED_MAX
-    async with connection.transaction():
-        await connection.execute(queries("catch_up")["let_commit_later"])
-        for table in map(Identifier, (*OWN_TABLES, *derived_tables())):
-            like = SQL("create temporary table {} (like {}.{} including indexes)")
-            await connection.execute(like.format(table, Identifier(live), table))
-        await create_staging(connection)
-        await stage_in(connection, "snapshots", "tables")
-        for names in (_COPYING, _SEEDING):
-            await make_call(connection, "snapshots", names)
+    try:
+        async with connection.transaction():
+            await connection.execute(queries("catch_up")["let_commit_later"])
+            for table in map(Identifier, (*OWN_TABLES, *derived_tables())):
+                like = SQL("create temporary table {} (like {}.{} including indexes)")
+                await connection.execute(like.format(table, Identifier(live), table))
+            await create_staging(connection)
+            await stage_in(connection, "snapshots", "tables")
+            for names in (_COPYING, _SEEDING):
+                await make_call(connection, "snapshots", names)
+    except BaseException:
+        forget_calls(connection)
+        raise
     connection.prepare_threshold = 0
 
 
-async def _copy(
-    connection: AsyncConnection[Any], live: str, project_id: UUID, experiment_id: UUID, position: int
-) -> "_Begin":
-    """Copy plans and tallies of the newest snapshot up to a position."""
+async def _begin(connection: AsyncConnection[Any], live: str, project_id: UUID, position: int) -> "_Begin":
+    """The newest snapshot up to a position; shows the live tables."""
     asked = {"project_id": project_id, "wanted": position}
     async with connection.pipeline():
+        await connection.execute(queries("catch_up")["plan_once"])
         await _show(connection, live)
         row: Any = await (await connection.execute(queries("snapshots")["around"], asked)).fetchone()
-        begin = _Begin(*row)
-        if begin.snapshot == 0:
-            return begin
+    return _Begin(*row)
+
+
+async def _copy(connection: AsyncConnection[Any], begin: "_Begin", project_id: UUID, experiment_id: UUID) -> None:
+    """Copy plans and tallies of a snapshot from the live tables, which are shown."""
+    if begin.snapshot == 0:
+        return
+    async with connection.pipeline():
         await run_queries(connection, "snapshots", _COPYING, _parameters(project_id, experiment_id, begin))
         await use_schema(connection, TEMPORARY)
         plan = await read_plan(connection, project_id, experiment_id)
         if plan is not None:
             await put_parts(connection, project_id, plan)
-    return begin
 
 
 class _Begin(NamedTuple):

@@ -119,7 +119,7 @@ async def make_call(connection: AsyncConnection[Any], file: str, names: tuple[st
     given = list(dict.fromkeys(_PARAMETER.findall(body)))
     body = _PARAMETER.sub(lambda found: f"${given.index(found[1]) + 1}", body)
     types = [SQL(_PARAMETER_TYPES[each]) for each in given]
-    function = Identifier("pg_temp", f"{file}_{names[0]}_{len(names)}")
+    function = Identifier("pg_temp", f"{file}_{names[0]}_{len(known)}")
     made = SQL(
         "create or replace function {}({}) returns void language plpgsql as $function$ begin {} end $function$"
     )
@@ -127,6 +127,11 @@ async def make_call(connection: AsyncConnection[Any], file: str, names: tuple[st
     await connection.execute(made.format(function, SQL(", ").join(types), SQL(body)))
     values = [SQL("{}::{}").format(Placeholder(each), type_) for each, type_ in zip(given, types, strict=True)]
     known[file, names] = SQL("select {}({})").format(function, SQL(", ").join(values))
+
+
+def forget_calls(connection: AsyncConnection[Any]) -> None:
+    """Say that the functions of a session may be gone, with the transaction that made them."""
+    _calls.pop(connection, None)
 
 
 async def stage_in(connection: AsyncConnection[Any], file: str, table: str) -> None:

@@ -64,10 +64,19 @@ set local work_mem = '64MB';
 set local synchronous_commit = off;
 
 -- plan_once: plans may be kept from step to step, and are good for any small one: by keys wherever there are some
-select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true);
+-- Before 18, PostgreSQL made each plan that cannot do without a scan so dear for that that its other costs vanished.
+select set_config('plan_cache_mode', 'auto', true),
+       set_config('jit', 'off', true),
+       set_config(
+           'enable_seqscan',
+           case when current_setting('server_version_num')::integer >= 180000 then 'off' else 'on' end,
+           true
+       );
 
 -- plan_each_time: plans are made for the rows at hand
-select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
+select set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('jit', 'off', true),
+       set_config('enable_seqscan', 'on', true);
 
 -- facts_end: the last of the management facts that stand right behind a position, one behind the other
 select max(position)

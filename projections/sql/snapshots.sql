@@ -7,10 +7,10 @@ create temporary table looked_up_unit (
 -- has_tables: whether this session has the tables of a replay
 select to_regclass('pg_temp.looked_up_unit') is not null;
 
--- left_bytes: what the session's tables take, with the rows of replays that were rolled back
-select coalesce(sum(pg_relation_size(oid)), 0)::bigint
+-- left_bytes: what tables of the session take, with the rows of replays that were rolled back, long values and indexes
+select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
 from pg_class
-where relnamespace = pg_my_temp_schema() and relkind = 'r';
+where relnamespace = pg_my_temp_schema() and relname = any(%(tables)s);
 
 -- empty_staged: forget what the step before has staged
 delete from staged_event;

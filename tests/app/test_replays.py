@@ -258,17 +258,28 @@ async def test_who_looks_first_makes_a_session_ready_for_the_next(database_url, 
     await sessions.close()
 
 
-async def test_a_session_that_cannot_be_made_ready_harms_nobody(database_url) -> None:
-    """Whoever comes has one opened, or is told why there is none."""
+@pytest.mark.parametrize("wrong", [psycopg.errors.LockNotAvailable, RuntimeError, None])
+async def test_a_session_that_cannot_be_made_ready_harms_nobody(database_url, monkeypatch, wrong) -> None:
+    """Nor one that does not come to be ready: whoever comes has one, and it holds the turn of nobody for long."""
+    monkeypatch.setattr(replay_sessions, "MAKING_READY_SECONDS_MAX", 0.05)
+    opened: list[psycopg.AsyncConnection] = []
 
-    async def never(session: psycopg.AsyncConnection) -> None:
-        await session.execute("select 1 / 0")
+    async def open_session() -> psycopg.AsyncConnection:
+        opened.append(await connect(database_url))
+        return opened[-1]
 
-    sessions = ReplaySessions(lambda: connect(database_url), never)
+    async def never(_: psycopg.AsyncConnection) -> None:
+        if wrong is not None:
+            raise wrong
+        await asyncio.Event().wait()
+
+    sessions = ReplaySessions(open_session, never)
     for _ in range(3):
         async with asyncio.timeout(10), sessions.one() as session:
-            await session.execute("select 1")
+            assert session is opened[0]
         await asyncio.sleep(0.1)
+    assert len(opened) > 1
+    assert all(session.closed for session in opened[1:])
     await sessions.close()
 
 

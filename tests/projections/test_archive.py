@@ -14,7 +14,7 @@ import pytest
 
 from app.database import connect
 from app.export import export_events
-from projections import archive, archive_write
+from projections import archive, archive_files, archive_write
 from projections.archive import ArchiveRunningError, archive_closed
 from projections.archive_files import Manifest
 from projections.archived_log import ArchiveError
@@ -70,6 +70,24 @@ async def test_results_are_the_same_before_and_after_and_rebuilt(database_url, c
     async with await connect(database_url) as builder:
         assert await rebuild(builder, connection, archive=tmp_path) == []
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == live
+
+
+async def test_an_archived_file_is_read_once_for_the_moments_in_it(
+    database_url, connection, project_id, tmp_path, monkeypatch
+):
+    """Its rows stay in the session from replay to replay, until one needs others."""
+    await _archive(connection, tmp_path)
+    read, read_file = [], archive_files.read_file
+
+    def noted(path, sha256):
+        read.append(path.name)
+        return read_file(path, sha256)
+
+    monkeypatch.setattr(archive_files, "read_file", noted)
+    async with await connect(database_url) as session:
+        for position in (5, 9, 20, 5):
+            assert await read_past(session, project_id, EXPERIMENT.experiment_id, position, tmp_path) is not None
+    assert len(read) == 1
 
 
 async def test_what_is_exported_is_the_same_to_the_byte(connection, project_id, tmp_path):

@@ -1,8 +1,10 @@
 """Rebuild, verify and lag: what is derived can always be derived again."""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 from app import worker as worker_of
@@ -140,6 +142,34 @@ async def test_a_worker_writes_no_tables_of_another_version(connection, database
             await asyncio.sleep(0.02)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "renamed"])
+@pytest.mark.parametrize("reads", [0, 4, 5, 6])
+async def test_a_read_that_fails_where_it_would_be_prepared_harms_no_later_one(
+    database_url, project_id, reads, ending
+) -> None:
+    """A session in which a read is cancelled, or meets a table that is gone, answers the next ones."""
+    tested = EXPERIMENT.experiment_id
+    async with await connect(database_url) as reader, await connect(database_url) as locker:
+        for _ in range(reads):  # psycopg prepares what it has sent five times
+            await read_live(reader, project_id, tested)
+        async with locker.transaction():
+            if ending == "cancelled":
+                await locker.execute("lock table projection_1.experiment_plan in access exclusive mode")
+            else:
+                await locker.execute("alter table projection_1.experiment_plan rename to gone")
+            read = asyncio.create_task(read_live(reader, project_id, tested))
+            await asyncio.sleep(0.2)
+            if ending == "cancelled":
+                read.cancel()
+                await asyncio.wait([read])
+        with contextlib.suppress(psycopg.errors.UndefinedTable, asyncio.CancelledError):
+            await read
+        if ending == "renamed":
+            await locker.execute("alter table projection_1.gone rename to experiment_plan")
+        for _ in range(2):
+            assert await read_live(reader, project_id, tested) is not None
 
 
 async def test_results_never_go_backwards_while_a_rebuild_flips_under_load(database_url, project_id) -> None:
