@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-# One empties its tables, or derives what nobody has asked for yet, while somebody who asks has the other.
+# One comes to its end, or derives what nobody has asked for yet, while somebody who asks has the other.
 SESSIONS_MAX = 2
 SESSION_IDLE_SECONDS = 60.0
-# It has the turn of somebody who may come.
+# Meanwhile it has the turn of somebody who may come.
 MAKING_READY_SECONDS_MAX = 5.0
 
 _log = logging.getLogger("prooflog.replays")

@@ -67,9 +67,9 @@ def _voids(fact: ExperimentFact) -> bool:
 
 async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Experiment | None:
     """The experiment as it stands at the checkpoint; None when the project has no such one."""
-    parameters = {"project_id": project_id, "experiment_ids": [experiment_id]}
-    row = await (await connection.execute(queries("experiments")["plans"], parameters)).fetchone()
-    return decode_plan(row[1]) if row else None
+    parameters = {"project_id": project_id, "experiment_id": experiment_id}
+    row = await (await connection.execute(queries("experiments")["plan"], parameters)).fetchone()
+    return decode_plan(row[0]) if row else None
 
 
 async def read_facts(

@@ -57,9 +57,9 @@ where project_id = %(project_id)s and source = 'management'
   and received_at >= %(received_from)s and received_at <= %(received_until)s
 order by position;
 
--- plans: experiments as last written
-select experiment_id, state::text from experiment_plan
-where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s);
+-- plan: an experiment as last written
+select state::text from experiment_plan
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
 -- keep_plan: keep for snapshots the plan that changes
 insert into experiment_plan_past
