@@ -322,6 +322,14 @@ async def test_moments_are_derived_before_anybody_asks(database_url, project_id,
     assert len(opened) == 1
 
 
+async def test_nothing_is_derived_ahead_while_a_page_may_still_be_made(tested, opened, ahead, monkeypatch) -> None:
+    """It would take the processor from the page that asked for it."""
+    monkeypatch.setattr(replays, "AHEAD_AFTER_SECONDS", 30)
+    tested.look_ahead(ahead)
+    await asyncio.sleep(0.2)
+    assert opened == []
+
+
 async def test_who_asks_comes_before_what_nobody_asked_for(database_url, project_id, tested, ahead) -> None:
     """A question in the middle has its turn and its right answer, and then the rest goes on."""
     tested.look_ahead(ahead)

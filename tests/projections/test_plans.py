@@ -232,6 +232,16 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
     assert scanned == {}
 
 
+async def test_scans_are_ruled_out_only_where_that_makes_no_plan_dear(connection):
+    """Before 18, a plan that cannot do without one cost so much for it that it was compiled: 4 s for one event."""
+    async with connection.transaction():
+        await connection.execute(queries("catch_up")["plan_once"])
+        row = await (
+            await connection.execute("select current_setting('enable_seqscan'), current_setting('jit')")
+        ).fetchone()
+    assert row == ("off" if connection.info.server_version >= 180_000 else "on", "off")
+
+
 @pytest.mark.parametrize(("file", "name"), [("catch_up", "counted"), ("snapshots", "around")])
 async def test_a_snapshot_is_found_through_its_key(connection, project, file, name):
     """Each step asks for the newest one, each past moment for those around it, of thousands; of many projects."""
