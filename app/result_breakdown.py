@@ -1,14 +1,13 @@
 """Results by segment: each value of a dimension compared by itself, all in one call."""
 
 from collections import Counter
-from fractions import Fraction
-from math import inf, isfinite
+from math import inf
 from typing import NamedTuple, get_args
 from uuid import UUID
 
 import numpy as np
 
-from app.result_series import Lift, lift_at
+from app.result_series import Lift, lifts_of
 from app.result_tallies import Sums, splits_of, tally_of
 from domain.experiment import Experiment, Goal
 from projections.breakdown import Dimension, Segments
@@ -78,11 +77,11 @@ def breakdown_of(plan: Experiment, goal: Goal, dimension: Dimension, found: Segm
     for row in found.outcomes:
         if row.variant_id in column:
             key = span_of[row.epoch], place_of[row.value], column[row.variant_id]
-            achieved = Sums(row.converters, row.conversions, Fraction(row.value_sum), Fraction(row.value_squares))
+            achieved = Sums(row.converters, row.conversions, row.value_sum, row.value_squares)
             sums[key] = sums.get(key, Sums()).plus(achieved)
     pooled = _pooled(sums)
     compared = _compared(plan, goal, visitors, sums, pooled, alpha) if rows else None
-    lifts = _lifts(compared, len(rows), len(column) - 1) if compared else []
+    lifts = _lifts(compared) if compared else []
     treatments = [variant.id for variant in plan.variants if not variant.is_control]
     segments = [
         Segment(
@@ -158,25 +157,21 @@ def _picked(arms: Arms, columns: list[int], span: int | None = None) -> Arms:
     return Arms(*(part[..., columns] if span is None else part[span][..., columns] for part in parts))
 
 
-def _lifts(found: Comparisons, rows: int, treatments: int) -> list[list[SegmentLift]]:
+def _lifts(found: Comparisons) -> list[list[SegmentLift]]:
     shape = found.difference.shape
     p = np.broadcast_to(found.limits.always_valid.p_value, shape)
     silent = np.broadcast_to(found.impossible | found.too_early, shape) | ~np.isfinite(p)
-    adjusted = np.full(shape, np.nan)
+    adjusted = np.full(shape, None, dtype=object)
     if (~silent).any():
         adjusted[~silent] = multiplicity.adjust(p[~silent], "bh")
     return [
-        [
-            SegmentLift(
-                lift_at(found, (row, column)),
-                float(adjusted[row, column]) if isfinite(adjusted[row, column]) else None,
-            )
-            for column in range(treatments)
-        ]
-        for row in range(rows)
+        [SegmentLift(*each) for each in zip(*row, strict=True)]
+        for row in zip(lifts_of(found), adjusted.tolist(), strict=True)
     ]
 
 
 def _arm(goal: Goal, visitors: int, sums: Sums) -> SegmentArm:
-    total = sums.converters if goal.kind == "conversion" else sums.value
-    return SegmentArm(visitors, sums.converters, float(total / visitors) if visitors else None)
+    mean = None
+    if visitors:
+        mean = sums.converters / visitors if goal.kind == "conversion" else sums.mean(visitors)
+    return SegmentArm(visitors, sums.converters, mean)

@@ -4,10 +4,9 @@ from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 import numpy as np
 
-from app.result_tallies import Tallies
+from app.result_tallies import Sums, Tallies
 from app.results_shape import (
     AlwaysValidResult,
     BayesResult,
@@ -23,7 +22,7 @@ from stats import decision, multiplicity
 from stats.arms import Arms
 from stats.comparison import Comparisons, Kind, compare_arms, compare_moments
 from stats.not_enough_data import NotEnoughData
-from stats.single import Comparison, Monitored, row_of
+from stats.single import Comparison, Monitored, rows_of
 from stats.single import Interval as FoundInterval
 from stats.strata import of_epochs
 from stats.terms import PRIOR_LOG_RATIO_SD, Terms
@@ -59,21 +58,20 @@ def compared(counted: Counted, tallies: Tallies, terms: Terms, info: float | Non
         if not goals:
             continue
         alphas = [terms.alpha / primaries if goal.role == "primary" else terms.alpha for goal in goals]
-        pooled = tallies.arms(goals, by_span=False)
+        pooled = tallies.arms(goals)
         arms = _picked(pooled, [control]), _picked(pooled, others)
         level = np.array(alphas)
         kind: Kind = "conversion" if rates else "value"
         least = np.array([[-inf if goal.kind == "value" else -1.0] for goal in goals])
         if len(tallies.spans) > 1:
-            spans = tallies.arms(goals, by_span=True)
+            spans = tallies.arms_by_span(goals)
             parts = _picked(spans, [control]), _picked(spans, others)
             moments = of_epochs(*parts, proportions=rates)
             found = compare_moments(moments, *arms, kind, terms, alpha=level, info=info, least_lift=least)
         else:
             found = compare_arms(*arms, kind, terms, alpha=level, info=info, least_lift=least)
         for row, goal in enumerate(goals):
-            surplus = {id_: _surplus(tallies, goal, id_) for id_ in tallies.variants}
-            rows[goal.name] = Compared(goal, found, row, alphas[row], surplus)
+            rows[goal.name] = Compared(goal, found, row, alphas[row], _surplus(tallies, goal))
     return [rows[goal.name] for goal in plan.goals]
 
 
@@ -88,19 +86,41 @@ def goal_results(counted: Counted, tallies: Tallies, goals: list[Compared]) -> l
     plan = counted.plan
     control = next(variant.id for variant in plan.variants if variant.is_control)
     others = [variant.id for variant in plan.variants if variant.id != control]
-    found = [
-        [_comparison(each, variant, control, column) for column, variant in enumerate(others)] for each in goals
-    ]
+    found = _found(goals, control, others)
     rates = _false_discovery_rates(goals, found)
     return [
         GoalResult(
             name=each.goal.name,
             role=each.goal.role,
             kind=each.goal.kind,
-            variants=[_arm(tallies, each.goal, variant.id) for variant in plan.variants],
-            comparisons=[rates.get((i, column), row) for column, row in enumerate(found[i])],
+            variants=[
+                _arm(each.goal, *of_variant)
+                for of_variant in zip(
+                    tallies.variants, tallies.visitors, tallies.sums_of(each.goal.name), strict=True
+                )
+            ],
+            comparisons=[
+                _comparison(row, variant, control, each, rates.get((i, column)))
+                for column, (variant, row) in enumerate(zip(others, found[i], strict=True))
+            ],
         )
         for i, each in enumerate(goals)
+    ]
+
+
+def _found(goals: list[Compared], control: UUID, others: list[UUID]) -> list[list[Comparison | NotEnoughData]]:
+    """Each goal's comparisons, by treatment."""
+    # Goals of a kind share their comparisons, whose rows stand in the order of the goals.
+    sharing: dict[int, list[Compared]] = {}
+    for each in goals:
+        sharing.setdefault(id(each.found), []).append(each)
+    rows = {key: rows_of(some[0].found, np.array([each.alpha for each in some])) for key, some in sharing.items()}
+    return [
+        [
+            NotEnoughData(SURPLUS) if each.surplus[control] or each.surplus[variant] else row
+            for variant, row in zip(others, rows[id(each.found)][each.row * len(others) :], strict=False)
+        ]
+        for each in goals
     ]
 
 
@@ -108,17 +128,18 @@ def _picked(arms: Arms, columns: list[int]) -> Arms:
     return Arms(arms.n[..., columns], arms.sum[..., columns], arms.m2[..., columns])
 
 
-def _surplus(tallies: Tallies, goal: Goal, variant: UUID) -> int:
-    return max(0, tallies.sums_of(goal.name, variant).converters - tallies.visitors_of(variant))
+def _surplus(tallies: Tallies, goal: Goal) -> dict[UUID, int]:
+    """How many more have converted than were exposed, by variant."""
+    of_all = zip(tallies.variants, tallies.sums_of(goal.name), tallies.visitors, strict=True)
+    return {variant: max(0, sums.converters - visitors) for variant, sums, visitors in of_all}
 
 
-def _arm(tallies: Tallies, goal: Goal, variant: UUID) -> GoalVariant:
-    sums, visitors = tallies.sums_of(goal.name, variant), tallies.visitors_of(variant)
+def _arm(goal: Goal, variant: UUID, visitors: int, sums: Sums) -> GoalVariant:
     surplus = max(0, sums.converters - visitors)
     known = visitors > 0 and not surplus
     value = None
     if goal.kind == "value":
-        value = Value(float(sums.value), float(sums.value / visitors) if known else None)
+        value = Value(float(sums.value), sums.mean(visitors) if known else None)
     return GoalVariant(
         variant_id=variant,
         visitors=visitors,
@@ -131,13 +152,10 @@ def _arm(tallies: Tallies, goal: Goal, variant: UUID) -> GoalVariant:
     )
 
 
-def _comparison(compared: Compared, variant: UUID, control: UUID, column: int) -> ComparisonResult:
-    terms, alpha = compared.found.terms, compared.alpha
-    found: Comparison | NotEnoughData
-    if compared.surplus[control] or compared.surplus[variant]:
-        found = NotEnoughData(SURPLUS)
-    else:
-        found = row_of(compared.found, (compared.row, column), alpha)
+def _comparison(
+    found: Comparison | NotEnoughData, variant: UUID, control: UUID, compared: Compared, q_value: float | None
+) -> ComparisonResult:
+    alpha = compared.alpha
     if isinstance(found, NotEnoughData):
         nothing = Interval(None, None, None, found.reason)
         return ComparisonResult(
@@ -152,7 +170,7 @@ def _comparison(compared: Compared, variant: UUID, control: UUID, column: int) -
             reason=found.reason,
             method=None,
             alpha=alpha,
-            regime=terms.regime,
+            regime=compared.found.terms.regime,
         )
     until_horizon = found.group_sequential
     return ComparisonResult(
@@ -170,6 +188,7 @@ def _comparison(compared: Compared, variant: UUID, control: UUID, column: int) -
         regime=found.regime,
         correction=found.correction,
         group_sequential=None if until_horizon is None else _monitored(until_horizon, "group_sequential", alpha),
+        q_value=q_value,
     )
 
 
@@ -194,9 +213,9 @@ def _bayes(found: Comparison) -> BayesResult:
 
 
 def _false_discovery_rates(
-    goals: list[Compared], found: list[list[ComparisonResult]]
-) -> dict[tuple[int, int], ComparisonResult]:
-    """Secondary goals' comparisons with their q-values (Benjamini & Hochberg) by (goal, column)."""
+    goals: list[Compared], found: list[list[Comparison | NotEnoughData]]
+) -> dict[tuple[int, int], float]:
+    """The q-values (Benjamini & Hochberg) of secondary goals' comparisons, by (goal, column)."""
     places = [
         ((i, column), _deciding_p(row))
         for i, each in enumerate(goals)
@@ -206,16 +225,14 @@ def _false_discovery_rates(
     known = [(place, p) for place, p in places if p is not None]
     if not known:
         return {}
-    rates = multiplicity.adjust(np.array([p for _, p in known]), "bh")
-    return {
-        (i, column): msgspec.structs.replace(found[i][column], q_value=float(q))
-        for ((i, column), _), q in zip(known, rates, strict=True)
-    }
+    rates = multiplicity.adjust(np.array([p for _, p in known]), "bh").tolist()
+    return {place: rate for (place, _), rate in zip(known, rates, strict=True)}
 
 
-def _deciding_p(row: ComparisonResult) -> float | None:
+def _deciding_p(row: Comparison | NotEnoughData) -> float | None:
+    if isinstance(row, NotEnoughData):
+        return None
     if row.regime == "fixed":
         return row.p_value
-    if row.regime == "group_sequential":
-        return row.group_sequential.p_value if row.group_sequential else None
-    return row.always_valid.p_value
+    deciding = row.group_sequential if row.regime == "group_sequential" else row.always_valid
+    return None if deciding is None or isinstance(deciding, NotEnoughData) else deciding.p_value

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import date, timedelta
-from fractions import Fraction
 from math import inf, isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 
 from app.result_tallies import Sums, Weights, splits_of, tally_of
 from domain.experiment import Experiment, Goal
@@ -55,14 +53,16 @@ def series_of(counted: Counted, alpha: float) -> Series | None:
     days = _days(by_day)
     visitors = _visitors(plan, by_day, days)
     spans = splits_of(plan, _epochs(by_day))
-    found = _compared(plan, by_day, days, spans, alpha)
+    lifts = lifts_of(_compared(plan, by_day, days, spans, alpha))
     treatments = [variant.id for variant in plan.variants if not variant.is_control]
     return Series(
         goal=goal,
         alpha=alpha,
         days=days,
         visitors={variant.id: [int(n) for n in visitors[column]] for column, variant in enumerate(plan.variants)},
-        lifts={variant: _lifts(found, column) for column, variant in enumerate(treatments)},
+        lifts={
+            variant: list(by_day) for variant, by_day in zip(treatments, zip(*lifts, strict=True), strict=True)
+        },
     )
 
 
@@ -122,7 +122,7 @@ def _arms(plan: Experiment, by_day: ByDay, days: list[date], span_of: dict[int, 
     for outcome, day in by_day.outcomes:
         place = achieved.setdefault((span_of[outcome.epoch], outcome.variant_id), {})
         number = (day - days[0]).days
-        values = Fraction(outcome.value_sum), Fraction(outcome.value_squares)
+        values = outcome.value_sum, outcome.value_squares
         place[number] = place.get(number, Sums()).plus(Sums(outcome.converters, outcome.conversions, *values))
     tallies = np.zeros((*visitors.shape, 3))
     for span, variant in ((span, variant) for span in range(spans) for variant in column):
@@ -148,20 +148,18 @@ def _picked(arms: Arms, columns: list[int], span: int | None = None) -> Arms:
     return Arms(*picked)
 
 
-def _lifts(found: Comparisons, column: int) -> list[Lift]:
-    return [lift_at(found, (day, column)) for day in range(found.difference.shape[0])]
+def lifts_of(found: Comparisons) -> list[list[Lift]]:
+    """The lifts with their always-valid limits, of comparisons (rows, treatments)."""
+    limits, shape = found.limits.always_valid, found.difference.shape
+    silent = found.too_early | ~(np.isfinite(limits.low) & np.isfinite(limits.high))
+    arrays = (found.impossible, silent, found.lift, limits.lift_low, limits.lift_high)
+    columns = [np.broadcast_to(array, shape).tolist() for array in arrays]
+    return [[_lift(*each) for each in zip(*row, strict=True)] for row in zip(*columns, strict=True)]
 
 
-def lift_at(found: Comparisons, at: tuple[int, int]) -> Lift:
-    """The lift with its always-valid limits at a place of comparisons (rows, treatments)."""
-
-    def value(array: npt.NDArray[Any]) -> float:
-        return float(np.broadcast_to(array, found.difference.shape)[at])
-
-    estimate, limits = value(found.lift), found.limits.always_valid
-    if value(found.impossible) or not isfinite(estimate):
+def _lift(impossible: bool, silent: bool, estimate: float, low: float, high: float) -> Lift:  # noqa: FBT001
+    if impossible or not isfinite(estimate):
         return Lift(None, None, None)
-    low, high = value(limits.lift_low), value(limits.lift_high)
-    if value(found.too_early) or not (isfinite(value(limits.low)) and isfinite(value(limits.high))):
+    if silent:
         return Lift(estimate, None, None)
     return Lift(estimate, low if isfinite(low) else None, high if isfinite(high) else None)

@@ -1,7 +1,9 @@
 """The exact sums of what is counted, put together once: by goal, variant and span of one allocation."""
 
 from collections.abc import Iterable
+from decimal import MAX_PREC, Context, Decimal, Inexact
 from fractions import Fraction
+from functools import reduce
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,28 +17,42 @@ from stats.tally import Tally
 Weights = tuple[float, ...]
 
 
+# Decimals of any length add up without being rounded.
+_EXACT = Context(prec=MAX_PREC, traps=[Inexact])
+
+
 class Sums(NamedTuple):
     """What one variant's visitors did for one goal; values are exact."""
 
     converters: int = 0
     conversions: int = 0
-    value: Fraction = Fraction(0)
-    squares: Fraction = Fraction(0)
+    value: Decimal = Decimal(0)
+    squares: Decimal = Decimal(0)
 
     def plus(self, other: "Sums") -> "Sums":
         """Both together."""
         return Sums(
             self.converters + other.converters,
             self.conversions + other.conversions,
-            self.value + other.value,
-            self.squares + other.squares,
+            _EXACT.add(self.value, other.value),
+            _EXACT.add(self.squares, other.squares),
         )
+
+    def mean(self, visitors: int) -> float:
+        """The value of each of so many visitors, rounded once."""
+        above, below = self.value.as_integer_ratio()
+        return above / (below * visitors)
+
+
+_NOTHING = Sums()
+_SumsByGoal = dict[str, list[Sums]]
 
 
 class Tallies:
-    """Visitors and outcomes of an experiment.
+    """Visitors and outcomes of an experiment, by the places of its variants.
 
-    Epochs whose weights promise the same split are one span: only a changed split may not be pooled.
+    Epochs whose weights promise the same split are one span: only a changed split may not be pooled. `visitors`
+    are those of all spans.
     """
 
     def __init__(self, counted: Counted) -> None:
@@ -46,53 +62,56 @@ class Tallies:
         splits = splits_of(plan, self.weights_by_epoch)
         self.spans = list(dict.fromkeys(splits.values()))
         span_of = {epoch: self.spans.index(split) for epoch, split in splits.items()}
+        place_of = {variant: at for at, variant in enumerate(self.variants)}
         self.by_epoch: dict[tuple[int, UUID], int] = {}
-        self.visitors: dict[tuple[UUID, int], int] = {}
+        self._visitors_by_span = [[0] * len(place_of) for _ in self.spans]
         for row in counted.visitors:
-            at = (row.variant_id, span_of[row.epoch])
             self.by_epoch[row.epoch, row.variant_id] = row.visitors
-            self.visitors[at] = self.visitors.get(at, 0) + row.visitors
-        self._sums: dict[tuple[str, UUID, int], Sums] = {}
-        for outcome in counted.outcomes:
-            key = (outcome.goal, outcome.variant_id, span_of.get(outcome.epoch, 0))
-            values = Fraction(outcome.value_sum), Fraction(outcome.value_squares)
-            found = Sums(outcome.converters, outcome.conversions, *values)
-            known = self._sums.get(key)
-            self._sums[key] = known.plus(found) if known else found
-
-    def visitors_of(self, variant: UUID) -> int:
-        """Distinct visitors of a variant over all spans."""
-        return sum(self.visitors.get((variant, span), 0) for span in range(len(self.spans)))
-
-    def sums_of(self, goal: str, variant: UUID) -> Sums:
-        """What a variant's visitors did for a goal, over all spans."""
-        found = _NOTHING
-        for span in range(len(self.spans)):
-            if (part := self._sums.get((goal, variant, span))) is not None:
-                found = part if found is _NOTHING else found.plus(part)
-        return found
-
-    def arms(self, goals: list[Goal], *, by_span: bool) -> Arms:
-        """The goals' arms (goals, variants), or (spans, goals, variants) with `by_span`."""
-        tallies = [
-            [
-                [self._tally(goal, variant, span if by_span else None) for variant in self.variants]
-                for goal in goals
-            ]
-            for span in range(len(self.spans) if by_span else 1)
+            if (at := place_of.get(row.variant_id)) is not None:
+                self._visitors_by_span[span_of[row.epoch]][at] += row.visitors
+        self.visitors = [sum(each[at] for each in self._visitors_by_span) for at in range(len(place_of))]
+        self._sums_by_span = [
+            {goal.name: [_NOTHING] * len(place_of) for goal in plan.goals} for _ in self.spans or [()]
         ]
-        columns = np.array(
-            [(each.n, each.sum, each.m2) for rows in tallies for row in rows for each in row], dtype=np.float64
-        ).reshape(len(tallies), len(goals), len(self.variants), 3)
-        columns = columns if by_span else columns[0]
-        return Arms(columns[..., 0], columns[..., 1], columns[..., 2])
+        for outcome in counted.outcomes:
+            at = place_of.get(outcome.variant_id)
+            sums = self._sums_by_span[span_of[outcome.epoch]].get(outcome.goal)
+            if at is None or sums is None:
+                continue
+            found = Sums(outcome.converters, outcome.conversions, outcome.value_sum, outcome.value_squares)
+            sums[at] = found if sums[at] is _NOTHING else sums[at].plus(found)
+        self._sums = reduce(_both, self._sums_by_span)
 
-    def _tally(self, goal: Goal, variant: UUID, span: int | None) -> Tally:
-        if span is None:
-            n, sums = self.visitors_of(variant), self.sums_of(goal.name, variant)
-        else:
-            n, sums = self.visitors.get((variant, span), 0), self._sums.get((goal.name, variant, span), _NOTHING)
-        return tally_of(goal, n, sums)
+    def sums_of(self, goal: str) -> list[Sums]:
+        """What each variant's visitors did for a goal, over all spans."""
+        return self._sums[goal]
+
+    def arms(self, goals: list[Goal]) -> Arms:
+        """The goals' arms (goals, variants) over all spans."""
+        return _arms(goals, [self.visitors], [self._sums], 0)
+
+    def arms_by_span(self, goals: list[Goal]) -> Arms:
+        """The goals' arms of each span (spans, goals, variants)."""
+        return _arms(goals, self._visitors_by_span, self._sums_by_span, slice(None))
+
+
+def _both(some: _SumsByGoal, more: _SumsByGoal) -> _SumsByGoal:
+    return {
+        goal: [one.plus(another) for one, another in zip(sums, more[goal], strict=True)]
+        for goal, sums in some.items()
+    }
+
+
+def _arms(goals: list[Goal], visitors: list[list[int]], sums: list[_SumsByGoal], shown: int | slice) -> Arms:
+    tallies = [
+        tally_of(goal, n, achieved)
+        for by_variant, by_goal in zip(visitors, sums, strict=True)
+        for goal in goals
+        for n, achieved in zip(by_variant, by_goal[goal.name], strict=True)
+    ]
+    columns = np.array([(each.n, each.sum, each.m2) for each in tallies], dtype=np.float64)
+    columns = columns.reshape(len(visitors), len(goals), -1, 3)[shown]
+    return Arms(columns[..., 0], columns[..., 1], columns[..., 2])
 
 
 def tally_of(goal: Goal, n: int, sums: Sums) -> Tally:
@@ -126,6 +145,3 @@ def _split(weights: Weights) -> Weights:
     """Weights as exact shares, so that 1:1 and 50:50 are one split."""
     whole = sum(Fraction(weight) for weight in weights)
     return tuple(float(Fraction(weight) / whole) for weight in weights) if whole else weights
-
-
-_NOTHING = Sums()

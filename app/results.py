@@ -30,7 +30,7 @@ from stats.terms import Terms
 
 ALPHA = 0.05
 # Rises with every change after which the same tallies may give other numbers or words.
-STATISTICS_VERSION = 4
+STATISTICS_VERSION = 5
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -54,8 +54,8 @@ def results_of(
     """
     asked = asked or Asked()
     plan, tallies = counted.plan, Tallies(counted)
-    visitors = {variant.id: tallies.visitors_of(variant.id) for variant in plan.variants}
-    info = sum(visitors.values()) / asked.planned_visitors if asked.planned_visitors else None
+    visitors = tallies.visitors
+    info = sum(visitors) / asked.planned_visitors if asked.planned_visitors else None
     ratio = _sample_ratio(tallies)
     found = compared(counted, tallies, Terms(alpha=ALPHA, regime=asked.method), info)
     goals = goal_results(counted, tallies, found)
@@ -73,7 +73,7 @@ def results_of(
         as_of=AsOf(counted.position, time),
         digest=digest or digest_of(counted, asked),
         lag=lag,
-        variants=[_variant(counted, variant, visitors[variant.id]) for variant in plan.variants],
+        variants=[_variant(counted, *each) for each in zip(plan.variants, visitors, strict=True)],
         epochs=len(plan.epochs),
         sample_ratio=ratio,
         goals=[goal for goal in goals if asked.goal in {None, goal.name}],
@@ -139,7 +139,7 @@ def _sample_ratio(tallies: Tallies) -> SampleRatioResult:
         ([tallies.by_epoch.get((epoch, variant), 0) for variant in tallies.variants], list(weights))
         for epoch, weights in tallies.weights_by_epoch.items()
     ]
-    observed = [tallies.visitors_of(variant) for variant in tallies.variants]
+    observed = tallies.visitors
     found = sample_ratio_by_epoch(per_epoch) if any(observed) else NotEnoughData("Nobody was exposed yet.")
     if isinstance(found, NotEnoughData):
         return SampleRatioResult(None, None, None, _expected(per_epoch), observed, found.reason)

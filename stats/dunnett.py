@@ -5,9 +5,12 @@ given the control's deviation they are independent, and all is one integral over
 """
 
 import functools
+from collections.abc import Callable
+from math import prod
 from typing import Literal
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from stats import special, tails
 from stats.group_sequential import root
@@ -19,7 +22,15 @@ _BROAD_NODES = 160
 _STEEP_FROM, _FAR_OUT = 0.75, 3.5
 # Beyond, pieces end this many standard deviations from where the integrand peaks, and from where it climbs.
 _NEAR, _FAR = 3.0, 8.5
-_PIECE_PLACES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(12)
+_PIECE_PLACES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+# Treatments whose chances climb within widths that differ by less share their pieces.
+_LIKE = 1.1
+# So many questions to one family are answered from a polynomial, if its last terms are this small.
+_MANY = 160
+_POLYNOMIALS = (64, 128)
+_LAST_TERMS, _LAST_TERM_MAX = 4, 1e-14
+# So many numbers are worked on at once: with fewer at a time the calls take longer than the numbers.
+_AT_ONCE = 1 << 15
 _LEVEL_TOLERANCE = 1e-13
 _STEPS_MAX = 20
 
@@ -39,7 +50,7 @@ def adjusted_p(p: Floats, lambdas: Floats) -> Floats:
     if k == 1:
         return p
     z = tails.critical(np.clip(p, tails.SMALLEST_P, 1.0))
-    exceeded = _any_beyond(np.maximum(z, 0.0), lambdas)
+    exceeded = _any_beyond_often(np.maximum(z, 0.0), lambdas)
     return np.clip(exceeded, p, np.minimum(k * p, 1.0))
 
 
@@ -87,6 +98,42 @@ def critical_value(k: int, df: float, alpha: float, sides: Literal[1, 2] = 2, co
     return root(lambda d: inside(d) - (1.0 - alpha), -10.0 if sides == 1 else 0.0, 100.0)
 
 
+def _any_beyond_often(z: Floats, lambdas: Floats) -> Floats:
+    """Give the chance that any |Z_i| of the family exceeds z (..., k), to 1e-11 of it.
+
+    Goals of an experiment share one family, whose chance is a smooth function of z: almost a polynomial, as its
+    logarithm is far out.
+    """
+    k = lambdas.shape[-1]
+    family = lambdas.reshape(-1, k)[:1]
+    if k == 2 or z.size < _MANY or not (lambdas == family[0]).all():  # noqa: PLR2004
+        return _any_beyond(z, lambdas)
+    chance = np.empty_like(z)
+    is_far = z >= _FAR_OUT
+    chance[~is_far] = _by_polynomial(lambda at: _any_beyond(at[:, None], family)[:, 0], 0.0, _FAR_OUT, z[~is_far])
+    far = z[is_far]
+    if far.size:
+        log_chance = _by_polynomial(
+            lambda at: np.log(_any_beyond(at[:, None], family)[:, 0]), _FAR_OUT, float(far.max()), far
+        )
+        chance[is_far] = np.exp(log_chance)
+    return chance
+
+
+def _by_polynomial(function: Callable[[Floats], Floats], low: float, high: float, z: Floats) -> Floats:
+    """Give a function's values at z (m), from those at Chebyshev's points of an interval where these suffice."""
+    for terms in _POLYNOMIALS:
+        if z.size <= terms or low == high:
+            break
+        angles = np.pi * (np.arange(terms) + 0.5) / terms
+        values = function(low + 0.5 * (high - low) * (1.0 + np.cos(angles)))
+        factors = np.cos(np.arange(terms)[:, None] * angles) @ values * (2.0 / terms)
+        factors[0] *= 0.5
+        if np.abs(factors[-_LAST_TERMS:]).max() <= _LAST_TERM_MAX * np.abs(factors).max():
+            return np.asarray(chebyshev.chebval((2.0 * z - low - high) / (high - low), factors), np.float64)
+    return function(z)
+
+
 def _any_beyond(z: Floats, lambdas: Floats) -> Floats:
     """Give the chance that any |Z_i| of the family exceeds z (..., m), without cancellation in small tails."""
     if lambdas.shape[-1] == 2:  # noqa: PLR2004
@@ -108,7 +155,7 @@ def _any_beyond_in_pieces(z: Floats, lambdas: Floats) -> Floats:
     density of x it peaks at lambda z. So each treatment has its own pieces about both, up to where the first has
     climbed or nothing is left; where it has climbed, what lies beyond is a tail. Even in x: half of it, twice.
     """
-    loading, at = lambdas[..., None, :], z[..., None]
+    loading, at = _unlike(lambdas)[..., None, :], z[..., None]
     rest = np.sqrt(1.0 - loading * loading)
     width, peak, climb = rest / loading, loading * at, at / loading
     climbed = np.min(climb + _FAR * width, axis=-1, keepdims=True)
@@ -127,17 +174,38 @@ def _any_beyond_in_pieces(z: Floats, lambdas: Floats) -> Floats:
     return inside + np.where(climbed <= nothing_left, 2.0 * special.ndtr(-climbed), 0.0)[..., 0]
 
 
+def _unlike(lambdas: Floats) -> Floats:
+    """Give r treatments of each family (..., k) whose pieces serve for all; some twice where fewer would do."""
+    largest_first = -np.sort(-lambdas, axis=-1)
+    width = np.sqrt(np.maximum(1.0 - largest_first * largest_first, np.finfo(np.float64).tiny))
+    step = np.floor(np.log(width) / np.log(_LIKE))
+    is_taken = np.ones_like(step, dtype=np.bool_)
+    is_taken[..., 1:] = step[..., 1:] != step[..., :-1]
+    order = np.argsort(~is_taken, axis=-1, kind="stable")[..., : int(is_taken.sum(axis=-1).max())]
+    taken = np.take_along_axis(is_taken, order, axis=-1)
+    found: Floats = np.where(taken, np.take_along_axis(largest_first, order, axis=-1), largest_first[..., :1])
+    return found
+
+
 def _any_beyond_given(z: Floats, lambdas: Floats, x: Floats) -> Floats:
     """Give the same at each deviation `x` of the control, one for all (n) or for each z (..., m, n)."""
-    total = np.zeros(np.broadcast_shapes((*z.shape, 1), x.shape))
-    for i in range(lambdas.shape[-1]):
-        loading = lambdas[..., i, None, None]
-        rest = np.sqrt(1.0 - loading * loading)
-        shift = loading * x
-        beyond = special.ndtr((shift - z[..., None]) / rest) + special.ndtr((-shift - z[..., None]) / rest)
-        total = total + np.log1p(-np.minimum(beyond, 1.0 - 1e-16))
+    loadings = np.moveaxis(lambdas, -1, 0)[..., None, None]
+    shape = np.broadcast_shapes((*z.shape, 1), x.shape, loadings.shape[1:])
+    if len(loadings) * prod(shape) <= _AT_ONCE:
+        # Summed one after the other either way, so that both give the same bits.
+        total = _log_none_beyond(z, loadings, x).sum(axis=0)
+    else:
+        total = sum(_log_none_beyond(z, loading, x) for loading in loadings)
     chance: Floats = -np.expm1(total)
     return chance
+
+
+def _log_none_beyond(z: Floats, loading: Floats, x: Floats) -> Floats:
+    rest = np.sqrt(1.0 - loading * loading)
+    shift, limit = loading * x, z[..., None]
+    beyond = special.ndtr((shift - limit) / rest) + special.ndtr((-shift - limit) / rest)
+    none_beyond: Floats = np.log1p(-np.minimum(beyond, 1.0 - 1e-16))
+    return none_beyond
 
 
 def _either_beyond(z: Floats, correlation: Floats) -> Floats:

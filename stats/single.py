@@ -1,20 +1,21 @@
 """One treatment against its control, as a record with words: what pages and programs read."""
 
-from math import isfinite
-from typing import Any, Literal, TypeAlias
+from math import inf, isfinite, prod
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from stats.arms import Arms
-from stats.comparison import EXPECTED_MIN, VISITORS_MIN, Comparisons, Kind, compare_arms, rarer_outcomes
+from stats.comparison import EXPECTED_MIN, VISITORS_MIN, Comparisons, Kind, compare_arms
 from stats.limits import Limits
 from stats.not_enough_data import NotEnoughData
+from stats.saddle_point import Floats
 from stats.tally import Tally
 from stats.terms import DEFAULT_TERMS, Regime, Terms
 
-__all__ = ["Bayes", "Comparison", "Interval", "Monitored", "NotEnoughData", "Verdict", "compare", "row_of"]
+__all__ = ["Bayes", "Comparison", "Interval", "Monitored", "NotEnoughData", "Verdict", "compare", "rows_of"]
 
 Verdict: TypeAlias = Literal["better", "worse", "inconclusive"]
 
@@ -84,113 +85,154 @@ def compare(
     regime without it.
     """
     arms = Arms.of_tallies([control]), Arms.of_tallies([treatment])
-    return row_of(compare_arms(*arms, kind, terms, info=info), (0,))
+    return rows_of(compare_arms(*arms, kind, terms, info=info))[0]
 
 
-def row_of(found: Comparisons, at: tuple[int, ...], alpha: float | None = None) -> Comparison | NotEnoughData:
-    """Give the comparison at an index of (..., k), plain floats throughout; `alpha` is that goal's share."""
-    control, treatment = _tally(found, at, found.control), _tally(found, at, found.treatment)
-    if _at(found.impossible, at, found):
-        return NotEnoughData(_why_impossible(control, treatment, found.kind))
-    level = found.terms.alpha if alpha is None else alpha
-    difference = _at(found.difference, at, found)
-    fixed = _limits_at(found.limits.fixed, at, found)
-    always_valid = _monitored(found, found.limits.always_valid, at, control, treatment)
+def rows_of(found: Comparisons, alpha: Floats | None = None) -> list[Comparison | NotEnoughData]:
+    """Give comparisons (..., k) one after another, the last axis fastest, plain floats throughout.
+
+    `alpha` (...) is the level of those whose share of it is not that of the terms.
+    """
+    shape = found.difference.shape
+    levels = _listed(np.asarray(found.terms.alpha if alpha is None else alpha[..., None]), shape)
+    columns = [_listed(array, shape) for array in _arrays(found)]
+    limits = (found.limits.fixed, found.limits.always_valid, found.limits.group_sequential)
+    columns += [_listed_limits(each, shape) for each in limits]
+    return [_row(found, _Numbers._make(each), level) for level, *each in zip(levels, *columns, strict=True)]
+
+
+class _Reached(NamedTuple):
+    """One regime's limits of one comparison."""
+
+    p_value: float
+    low: float
+    high: float
+    lift_low: float
+    lift_high: float
+
+
+class _Numbers(NamedTuple):
+    """The numbers of one comparison."""
+
+    control_n: float
+    control_sum: float
+    control_m2: float
+    treatment_n: float
+    treatment_sum: float
+    treatment_m2: float
+    control_mean: float
+    treatment_mean: float
+    difference: float
+    lift: float
+    chance_to_beat: float
+    expected_loss: float
+    impossible: bool
+    too_early: bool
+    past_horizon: bool
+    by_exact_test: bool
+    fixed: _Reached
+    always_valid: _Reached
+    group_sequential: _Reached | None
+
+    @property
+    def control(self) -> Tally:
+        return Tally(self.control_n, self.control_sum, self.control_m2)
+
+    @property
+    def treatment(self) -> Tally:
+        return Tally(self.treatment_n, self.treatment_sum, self.treatment_m2)
+
+
+def _arrays(found: Comparisons) -> tuple[npt.NDArray[Any], ...]:
+    """The arrays behind the numbers of a comparison, in their order, but for the limits."""
+    control, treatment = found.control, found.treatment
+    return (
+        *(control.n, control.sum, control.m2, treatment.n, treatment.sum, treatment.m2),
+        *(found.control_mean, found.treatment_mean, found.difference, found.lift, *found.bayes),
+        *(found.impossible, found.too_early, found.past_horizon, found.limits.by_exact_test),
+    )
+
+
+def _listed_limits(limits: Limits | None, shape: tuple[int, ...]) -> list[_Reached] | list[None]:
+    if limits is None:
+        return [None] * prod(shape)
+    fields = (limits.p_value, limits.low, limits.high, limits.lift_low, limits.lift_high)
+    return [_Reached(*each) for each in zip(*(_listed(field, shape) for field in fields), strict=True)]
+
+
+def _listed(array: npt.NDArray[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Give the numbers of an array that broadcasts to a shape: looked up one by one they took most of the time."""
+    whole = array if array.shape == shape else np.broadcast_to(array, shape)
+    return whole.ravel().tolist()
+
+
+def _row(found: Comparisons, numbers: _Numbers, alpha: float) -> Comparison | NotEnoughData:
+    if numbers.impossible:
+        return NotEnoughData(_why_impossible(numbers.control, numbers.treatment, found.kind))
+    fixed = numbers.fixed
+    always_valid = _monitored(found, numbers, numbers.always_valid)
     until_horizon = None
-    if found.limits.group_sequential is not None:
-        until_horizon = _monitored(
-            found, found.limits.group_sequential, at, control, treatment, until_horizon=True
-        )
-    verdict, reason = _verdict(found, fixed, always_valid, until_horizon, level)
+    if numbers.group_sequential is not None:
+        until_horizon = _monitored(found, numbers, numbers.group_sequential, until_horizon=True)
+    verdict, reason = _verdict(found, fixed, always_valid, until_horizon, alpha)
     return Comparison(
-        absolute=Interval(difference, fixed[1], fixed[2]),
-        relative=_relative(found, at, fixed[3], fixed[4]),
-        p_value=fixed[0],
+        absolute=Interval(numbers.difference, fixed.low, fixed.high),
+        relative=_relative(numbers, fixed),
+        p_value=fixed.p_value,
         always_valid=always_valid,
         group_sequential=until_horizon,
-        bayes=_bayes(found, at),
+        bayes=_bayes(numbers),
         verdict=verdict,
         reason=reason,
-        method=_method(found, at),
+        method=_method(found, numbers),
         correction=_correction(found),
-        alpha=level,
+        alpha=alpha,
         regime=found.terms.regime,
         planned_n=found.terms.planned_n,
     )
 
 
-def _at(array: npt.NDArray[Any], at: tuple[int, ...], found: Comparisons) -> float:
-    """Give one number of an array that broadcasts to the comparisons' shape."""
-    shape = array.shape
-    if shape == found.difference.shape:
-        return float(array[at])
-    index = tuple(0 if size == 1 else i for i, size in zip(at[len(at) - len(shape) :], shape, strict=True))
-    return float(array[index])
-
-
-def _tally(found: Comparisons, at: tuple[int, ...], arms: Arms) -> Tally:
-    return Tally(*(_at(field, at, found) for field in (arms.n, arms.sum, arms.m2)))
-
-
-def _limits_at(
-    limits: Limits, at: tuple[int, ...], found: Comparisons
-) -> tuple[float, float, float, float, float]:
-    fields = (limits.p_value, limits.low, limits.high, limits.lift_low, limits.lift_high)
-    p, low, high, lift_low, lift_high = (_at(field, at, found) for field in fields)
-    return p, low, high, lift_low, lift_high
-
-
 def _monitored(
-    found: Comparisons,
-    limits: Limits,
-    at: tuple[int, ...],
-    control: Tally,
-    treatment: Tally,
-    *,
-    until_horizon: bool = False,
+    found: Comparisons, numbers: _Numbers, limits: _Reached, *, until_horizon: bool = False
 ) -> Monitored | NotEnoughData:
-    if _at(found.too_early, at, found):
-        return NotEnoughData(_why_too_early(control, treatment, found.kind))
-    if until_horizon and _at(found.past_horizon, at, found):
+    if numbers.too_early:
+        return NotEnoughData(_why_too_early(numbers.control, numbers.treatment, found.kind))
+    if until_horizon and numbers.past_horizon:
         return NotEnoughData(
             "The planned number of visitors is passed: what holds is what was known when it was reached."
         )
-    p, low, high, lift_low, lift_high = _limits_at(limits, at, found)
-    if not (isfinite(low) and isfinite(high)):
+    if not (isfinite(limits.low) and isfinite(limits.high)):
         return NotEnoughData("There are too few visitors yet for the number of visitors planned.")
-    return Monitored(p, low, high, _relative(found, at, lift_low, lift_high))
+    return Monitored(limits.p_value, limits.low, limits.high, _relative(numbers, limits))
 
 
-def _relative(found: Comparisons, at: tuple[int, ...], low: float, high: float) -> Interval | NotEnoughData:
-    control_mean = _at(found.control_mean, at, found)
-    if control_mean <= 0.0:
+def _relative(numbers: _Numbers, limits: _Reached) -> Interval | NotEnoughData:
+    if numbers.control_mean <= 0.0:
         return NotEnoughData("The mean of the control is not above zero, so a lift over it has no meaning.")
-    estimate = _at(found.lift, at, found)
-    if not isfinite(estimate) or not (low < np.inf and high > -np.inf):
-        treatment_mean = _at(found.treatment_mean, at, found)
+    low, high = limits.lift_low, limits.lift_high
+    if not isfinite(numbers.lift) or not (low < inf and high > -inf):
         return NotEnoughData(
-            f"The means {control_mean:.6g} and {treatment_mean:.6g} are too far apart for a ratio."
+            f"The means {numbers.control_mean:.6g} and {numbers.treatment_mean:.6g} are too far apart for a ratio."
         )
-    return Interval(estimate, low if isfinite(low) else None, high if isfinite(high) else None)
+    return Interval(numbers.lift, low if isfinite(low) else None, high if isfinite(high) else None)
 
 
-def _bayes(found: Comparisons, at: tuple[int, ...]) -> Bayes | NotEnoughData:
-    chance, loss = (_at(field, at, found) for field in found.bayes)
-    if not isfinite(chance):
+def _bayes(numbers: _Numbers) -> Bayes | NotEnoughData:
+    if not isfinite(numbers.chance_to_beat):
         return NotEnoughData("A mean is not above zero, so the ratio of the means has no logarithm.")
-    return Bayes(chance, loss)
+    return Bayes(numbers.chance_to_beat, numbers.expected_loss)
 
 
 def _verdict(
     found: Comparisons,
-    fixed: tuple[float, ...],
+    fixed: _Reached,
     always_valid: Monitored | NotEnoughData,
     until_horizon: Monitored | NotEnoughData | None,
     alpha: float,
 ) -> tuple[Verdict, str]:
     """Say what the limits of the deciding regime say."""
     percent = f"{100.0 * (1.0 - alpha):.6g} % interval"
-    low, high, name = fixed[1], fixed[2], f"The {percent}"
+    low, high, name = fixed.low, fixed.high, f"The {percent}"
     if found.terms.regime != "fixed":
         deciding = always_valid if found.terms.regime == "always_valid" else until_horizon
         if deciding is None or isinstance(deciding, NotEnoughData):
@@ -204,12 +246,12 @@ def _verdict(
     return "inconclusive", f"{name} of the difference contains zero."
 
 
-def _method(found: Comparisons, at: tuple[int, ...]) -> str:
+def _method(found: Comparisons, numbers: _Numbers) -> str:
     if found.stratified:
         return "Epochs compared each in itself and combined by their visitors, Fieller interval of the lift"
     if found.kind != "conversion":
         return "Welch t test, Fieller interval of the lift"
-    if _at(found.limits.by_exact_test, at, found):
+    if numbers.by_exact_test:
         return "exact mid-P test, calibrated Miettinen-Nurminen and Koopman intervals"
     return "score test, Miettinen-Nurminen and Koopman intervals"
 
@@ -233,7 +275,7 @@ def _why_impossible(control: Tally, treatment: Tally, kind: Kind) -> str:
 
 
 def _why_no_arm(name: str, arm: Tally, kind: Kind) -> str | None:
-    if not (arm.n <= _VISITORS_MAX and isfinite(arm.sum) and 0.0 <= arm.m2 < np.inf):
+    if not (arm.n <= _VISITORS_MAX and isfinite(arm.sum) and 0.0 <= arm.m2 < inf):
         return f"The tally of the {name} is beyond what can be computed with."
     fewest = 1.0 if kind == "conversion" else 2.0
     if arm.n < fewest:
@@ -247,8 +289,10 @@ def _why_too_early(control: Tally, treatment: Tally, kind: Kind) -> str:
     if kind != "conversion":
         smaller = min(control.n, treatment.n)
         return f"The smaller arm has {smaller:.0f} visitors; an always-valid verdict needs {VISITORS_MIN:.0f}."
-    expected = float(rarer_outcomes(Arms.of_tallies([control]), Arms.of_tallies([treatment]))[0])
-    common = 2.0 * (control.sum + treatment.sum) <= control.n + treatment.n
+    total, converters = control.n + treatment.n, control.sum + treatment.sum
+    # As `comparison` does for arrays.
+    expected = min(control.n, treatment.n) * (min(converters, total - converters) / total)
+    common = 2.0 * converters <= total
     return (
         f"At the common rate the smaller arm expects {expected:.1f}"
         f" {'conversions' if common else 'visitors without a conversion'};"

@@ -29,11 +29,13 @@ class Tally(msgspec.Struct, frozen=True):
 
         Raises ValueError for sums that no `n` real numbers have (Cauchy-Schwarz).
         """
-        exact_total, exact_squares = Fraction(total), Fraction(squares)
-        centred = exact_squares - exact_total**2 / n if n > 0 else exact_squares
-        if n < 0 or centred < 0 or (n == 0 and (exact_total or exact_squares)):
+        (above, below), (squared, unit) = total.as_integer_ratio(), squares.as_integer_ratio()
+        # Of whole numbers until the end: a quotient of two is rounded once, and no fraction has to be reduced.
+        over = unit * below * below * max(n, 1)
+        centred = squared * below * below * max(n, 1) - above * above * unit
+        if n < 0 or centred < 0 or (n == 0 and (above or squared)):
             raise ValueError(f"no {n} real numbers have the sum {total} and the squares {squares}")
-        return cls(float(n), float(exact_total), float(centred))
+        return cls(float(n), above / below, centred / over)
 
     @property
     def mean(self) -> float:

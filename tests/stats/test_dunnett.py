@@ -67,3 +67,26 @@ def test_goals_together_have_the_levels_that_each_has_alone():
     assert together.tolist() == [each.tolist() for each in alone]
     assert together[0] == together[3] != together[1]
     assert together[0] != together[2]
+
+
+@pytest.mark.parametrize("least", [0.05, 0.5, 0.65, 0.99])
+@pytest.mark.parametrize("most", [0.7, 0.74, 0.9, 0.999])
+def test_many_p_values_of_a_family_are_those_that_each_has_alone(least, most):
+    """Where a thousand are asked for, a polynomial answers: near, far out, and where a treatment is large."""
+    lambdas = np.linspace(min(least, most), max(least, most), 19)
+    p = tails.two_sided(np.linspace(0.0, 12.0, 19 * 12).reshape(12, 19))
+
+    together = dunnett.adjusted_p(p, np.broadcast_to(lambdas, p.shape))
+
+    alone = np.array([dunnett.adjusted_p(row, lambdas) for row in p])
+    assert together == pytest.approx(alone, rel=1e-9)
+    assert (np.diff(together.ravel()) <= 1e-14).all()
+
+
+def test_pieces_of_like_treatments_are_shared_without_losing_digits():
+    """Forty treatments have the chance that thousands of pieces give, at a tenth of the pieces of each."""
+    lambdas = np.linspace(0.6, 0.97, 40)
+    for z in (2.0, 3.6, 6.0):
+        p = tails.two_sided(np.full(40, z))
+        expected = max(p[0], chance_by_quadrature(z, lambdas))
+        assert dunnett.adjusted_p(p, lambdas) == pytest.approx(np.full(40, expected), rel=1e-9)

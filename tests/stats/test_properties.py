@@ -56,8 +56,7 @@ def test_every_pair_of_edges_is_a_number_or_a_reason(kind, arms):
 
     found = compare_arms(control, treatment, kind, TERMS, info=0.5)
 
-    for i in range(0, control.n.shape[0], 7):
-        row = single.row_of(found, (i, 0))
+    for row in single.rows_of(found)[::7]:
         if isinstance(row, NotEnoughData):
             assert row.reason
             continue
@@ -123,7 +122,7 @@ def test_a_batch_says_what_each_comparison_alone_says(arms, regime):
             Tally(*(float(x) for x in (arm.n[i, 0], arm.sum[i, 0], arm.m2[i, 0]))) for arm in (control, treatment)
         ]
         alone = single.compare(*tallies, kind="conversion", terms=terms)
-        together = single.row_of(batch, (i, 0))
+        together = single.rows_of(batch)[i]
         assert type(alone) is type(together)
         if not isinstance(alone, NotEnoughData):
             assert list(_floats(together)) == pytest.approx(list(_floats(alone)), rel=1e-13, abs=1e-300)
@@ -242,7 +241,7 @@ def test_an_epoch_without_an_arm_is_left_out():
     found = compare_moments(empty, pooled, Arms.of_proportions(np.zeros(1), np.ones(1)), "conversion")
 
     assert moments.difference[0] == pytest.approx(0.02, rel=1e-12)
-    assert isinstance(single.row_of(found, (0,)), NotEnoughData)
+    assert isinstance(single.rows_of(found)[0], NotEnoughData)
 
 
 def test_a_ratio_metric_is_that_of_a_regression_on_its_visitors():
