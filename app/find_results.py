@@ -165,12 +165,17 @@ async def _now(
 ) -> tuple[dict[UUID, Past], Lag]:
     """What is counted now, and how much is not, once projections have had their moment to catch up."""
     takes_long = detail is not None and detail.by is not None
-    live = await read_live_of(connection, project_id, experiment_ids, None if takes_long else detail)
-    is_behind = live.position < live.head
+    live = None if takes_long else await read_live_of(connection, project_id, experiment_ids, detail)
+    if live is not None:
+        position, head = live.position, live.head
+    else:
+        position = await live_position(connection, project_id)
+        head = (await read_head(connection, project_id)).next_position - 1
+    is_behind = position < head
     if is_behind:
         hint({project_id})
-        await _await_projections(connection, project_id, live.head)
-    if is_behind or takes_long:
+        await _await_projections(connection, project_id, head)
+    if is_behind or live is None:
         live = await read_live_of(connection, project_id, experiment_ids, detail)
     lag = await _lag(connection, project_id, live.position, live.head)
     return {id_: Past(counted, live.received_at) for id_, counted in live.counted.items()}, lag

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -30,7 +30,6 @@ _FLIPPED = (
 )
 # Picks a goal of a plan; None for none. Those that are equal pick alike.
 ChooseGoal = Callable[[Experiment], Goal | None]
-_Row = TypeVar("_Row")
 _ReadSegments = Callable[[UUID, Goal, Dimension], Awaitable[Segments]]
 
 
@@ -75,16 +74,16 @@ class CountedNow(NamedTuple):
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What the database tells of some experiments; each row of tallies behind the experiment that it is of."""
+    """What the database tells of some experiments: plans and rows of tallies by experiment."""
 
     position: int
     received_at: datetime | None
     head: int
-    plans: list[tuple[UUID, Experiment]]
-    visitors: list[tuple[UUID, Visitors]]
-    impressions: list[tuple[UUID, tuple[UUID, int]]]
-    outcomes: list[tuple[UUID, Outcomes]]
-    unattributed: list[tuple[UUID, tuple[str, int]]]
+    plans: dict[UUID, Experiment]
+    visitors: dict[UUID, list[Visitors]]
+    impressions: dict[UUID, dict[UUID, int]]
+    outcomes: dict[UUID, list[Outcomes]]
+    unattributed: dict[UUID, dict[str, int]]
 
 
 _decode_told = msgspec.json.Decoder(_Told).decode
@@ -213,27 +212,16 @@ def _asked(project_id: UUID, experiment_ids: list[UUID]) -> dict[str, Any]:
 
 def _counted_now(text: str) -> CountedNow:
     told = _decode_told(text)
-    visitors, impressions = _by_experiment(told.visitors), _by_experiment(told.impressions)
-    outcomes, unattributed = _by_experiment(told.outcomes), _by_experiment(told.unattributed)
     found = {}
-    for experiment_id, plan in told.plans:
-        reasons: Counter[str] = Counter()
-        for reason, events in (*unattributed.get(experiment_id, []), *unattributed.get(NIL, [])):
-            reasons[reason] += events
+    for experiment_id, plan in told.plans.items():
+        reasons = Counter(told.unattributed.get(experiment_id, {}))
+        reasons.update(told.unattributed.get(NIL, {}))
         found[experiment_id] = Counted(
             position=told.position,
             plan=plan,
-            visitors=visitors.get(experiment_id, []),
-            impressions=dict(impressions.get(experiment_id, [])),
-            outcomes=outcomes.get(experiment_id, []),
+            visitors=told.visitors.get(experiment_id, []),
+            impressions=told.impressions.get(experiment_id, {}),
+            outcomes=told.outcomes.get(experiment_id, []),
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
         )
     return CountedNow(found, told.position, told.received_at, told.head)
-
-
-def _by_experiment(rows: list[tuple[UUID, _Row]]) -> dict[UUID, list[_Row]]:
-    """Rows by the experiment that stands before them."""
-    found: dict[UUID, list[_Row]] = {}
-    for experiment_id, row in rows:
-        found.setdefault(experiment_id, []).append(row)
-    return found

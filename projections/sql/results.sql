@@ -19,56 +19,69 @@ select json_build_object(
         0
     ),
     'plans', (
-        select coalesce(json_agg(json_build_array(experiment_id, state)), '[]')
+        select coalesce(json_object_agg(experiment_id, state), '{}')
         from experiment_plan
         where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
     ),
     -- Distinct visitors by variant and epoch.
     'visitors', (
-        select coalesce(json_agg(json_build_array(experiment_id, json_build_array(
-            variant_id, epoch, visitors, multiple_exposures
-        ))), '[]')
+        select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (
-            select experiment_id, variant_id, epoch, sum(visitors) as visitors,
-                   sum(multiple_exposures) as multiple_exposures
-            from variant_tally
-            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-            group by experiment_id, variant_id, epoch
-        ) tally
+            select experiment_id, json_agg(json_build_array(variant_id, epoch, visitors, multiple_exposures)) as rows
+            from (
+                select experiment_id, variant_id, epoch, sum(visitors) as visitors,
+                       sum(multiple_exposures) as multiple_exposures
+                from variant_tally
+                where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
+                group by experiment_id, variant_id, epoch
+            ) tally
+            group by experiment_id
+        ) told
     ),
     'impressions', (
-        select coalesce(json_agg(json_build_array(experiment_id, json_build_array(
-            variant_id, impressions
-        ))), '[]')
+        select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (
-            select experiment_id, variant_id, sum(impressions) as impressions
-            from impression_tally
-            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-            group by experiment_id, variant_id
-        ) tally
+            select experiment_id, json_object_agg(variant_id, impressions) as rows
+            from (
+                select experiment_id, variant_id, sum(impressions) as impressions
+                from impression_tally
+                where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
+                group by experiment_id, variant_id
+            ) tally
+            group by experiment_id
+        ) told
     ),
     -- By goal, variant and epoch; decimals as texts, which are exact wherever they are read.
     'outcomes', (
-        select coalesce(json_agg(json_build_array(experiment_id, json_build_array(
-            goal, variant_id, epoch, converters, conversions, value_sum::text, value_squares::text
-        ))), '[]')
+        select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (
-            select experiment_id, goal, variant_id, epoch, sum(converters) as converters,
-                   sum(conversions) as conversions, sum(value_sum) as value_sum, sum(value_squares) as value_squares
-            from goal_tally
-            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-            group by experiment_id, goal, variant_id, epoch
-        ) tally
+            select experiment_id, json_agg(json_build_array(
+                goal, variant_id, epoch, converters, conversions, value_sum::text, value_squares::text
+            )) as rows
+            from (
+                select experiment_id, goal, variant_id, epoch, sum(converters) as converters,
+                       sum(conversions) as conversions, sum(value_sum) as value_sum,
+                       sum(value_squares) as value_squares
+                from goal_tally
+                where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
+                group by experiment_id, goal, variant_id, epoch
+            ) tally
+            group by experiment_id
+        ) told
     ),
     -- Events that count for no variant, by reason.
     'unattributed', (
-        select coalesce(json_agg(json_build_array(experiment_id, json_build_array(reason, events))), '[]')
+        select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (
-            select experiment_id, reason, sum(events) as events
-            from unattributed_tally
-            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
-            group by experiment_id, reason
-        ) tally
+            select experiment_id, json_object_agg(reason, events) as rows
+            from (
+                select experiment_id, reason, sum(events) as events
+                from unattributed_tally
+                where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
+                group by experiment_id, reason
+            ) tally
+            group by experiment_id
+        ) told
     )
 )::text
 from at;
