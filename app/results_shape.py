@@ -12,8 +12,8 @@ Method = Literal["always_valid", "group_sequential", "fixed"]
 Action = Literal["ship", "do_not_ship", "keep_running", "unhealthy"]
 
 
-class _Wire(msgspec.Struct, frozen=True, rename="camel"):
-    """JSON names are camelCase."""
+class _Wire(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """JSON names are camelCase. What cannot refer to itself is nothing for the garbage collector to look at."""
 
 
 class AsOf(_Wire, frozen=True):

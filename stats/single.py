@@ -22,7 +22,7 @@ Verdict: TypeAlias = Literal["better", "worse", "inconclusive"]
 _VISITORS_MAX = 2.0**53
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """An estimate with its limits; None is unbounded."""
 
     estimate: float
@@ -30,7 +30,7 @@ class Interval(msgspec.Struct, frozen=True):
     high: float | None
 
 
-class Monitored(msgspec.Struct, frozen=True):
+class Monitored(msgspec.Struct, frozen=True, gc=False):
     """A p-value and limits of the absolute difference that hold at every look, with the same for the lift."""
 
     p_value: float
@@ -39,7 +39,7 @@ class Monitored(msgspec.Struct, frozen=True):
     relative: Interval | NotEnoughData
 
 
-class Bayes(msgspec.Struct, frozen=True):
+class Bayes(msgspec.Struct, frozen=True, gc=False):
     """The chance that the treatment's mean is higher, and the expected loss of choosing it.
 
     The loss is in units of the log ratio: near 0, a fraction of the control's mean.
@@ -49,7 +49,7 @@ class Bayes(msgspec.Struct, frozen=True):
     expected_loss: float
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True, gc=False):
     """Treatment against control; `absolute`, `relative` and `p_value` hold for one look, planned before.
 
     `verdict` and `reason` follow `regime`; `relative` is treatment / control - 1. Where several treatments

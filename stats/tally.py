@@ -7,7 +7,7 @@ from typing import Self
 import msgspec
 
 
-class Tally(msgspec.Struct, frozen=True):
+class Tally(msgspec.Struct, frozen=True, gc=False):
     """Observations of one arm, reduced so that tallies merge and no variance is lost to cancellation.
 
     `n` visitors, `sum` of their values, `m2` the sum of squares about the mean. For a conversion goal

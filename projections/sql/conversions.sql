@@ -218,12 +218,26 @@ select e.unit_id, e.position, e.occurred_at,
 from staged_event e
 where e.event_type <> 'experiment_impression'
   and (e.is_known or (e.experiment_id is null and e.variant_id is null))
-  and exists (
-      select from planned_goal g
-      where g.project_id = %(project_id)s and g.event_type = e.event_type
-        and (g.event_name is null or g.event_name = e.event_name)
-        and (e.experiment_id is null or g.experiment_id = e.experiment_id)
-  );
+  -- Hashed by all that tells goals apart: joined by type alone, each event was held against every goal.
+  and case
+      when e.experiment_id is null then
+          (e.event_type, e.event_name) in (
+              select event_type, event_name from planned_goal
+              where project_id = %(project_id)s and event_name is not null
+          )
+          or e.event_type in (
+              select event_type from planned_goal where project_id = %(project_id)s and event_name is null
+          )
+      else
+          (e.experiment_id, e.event_type, e.event_name) in (
+              select experiment_id, event_type, event_name from planned_goal
+              where project_id = %(project_id)s and event_name is not null
+          )
+          or (e.experiment_id, e.event_type) in (
+              select experiment_id, event_type from planned_goal
+              where project_id = %(project_id)s and event_name is null
+          )
+  end;
 
 -- put_goal_events: keep them, for the exposures that arrive later
 insert into goal_event (
