@@ -114,11 +114,14 @@ def _found(goals: list[Compared], control: UUID, others: list[UUID]) -> list[lis
     sharing: dict[int, list[Compared]] = {}
     for each in goals:
         sharing.setdefault(id(each.found), []).append(each)
-    rows = {key: rows_of(some[0].found, np.array([each.alpha for each in some])) for key, some in sharing.items()}
+    rows: dict[int, list[list[Comparison | NotEnoughData]]] = {}
+    for key, some in sharing.items():
+        read = rows_of(some[0].found, np.array([each.alpha for each in some]))
+        rows[key] = [read[at : at + len(others)] for at in range(0, len(read), len(others))]
     return [
         [
             NotEnoughData(SURPLUS) if each.surplus[control] or each.surplus[variant] else row
-            for variant, row in zip(others, rows[id(each.found)][each.row * len(others) :], strict=False)
+            for variant, row in zip(others, rows[id(each.found)][each.row], strict=True)
         ]
         for each in goals
     ]

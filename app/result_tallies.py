@@ -16,8 +16,7 @@ from stats.tally import Tally
 
 Weights = tuple[float, ...]
 
-
-# Decimals of any length add up without being rounded.
+# Decimals of any length add up without being rounded: that would raise.
 _EXACT = Context(prec=MAX_PREC, traps=[Inexact])
 
 
@@ -88,11 +87,12 @@ class Tallies:
 
     def arms(self, goals: list[Goal]) -> Arms:
         """The goals' arms (goals, variants) over all spans."""
-        return _arms(goals, [self.visitors], [self._sums], 0)
+        arms = _arms(goals, [self.visitors], [self._sums])
+        return Arms(arms.n[0], arms.sum[0], arms.m2[0])
 
     def arms_by_span(self, goals: list[Goal]) -> Arms:
         """The goals' arms of each span (spans, goals, variants)."""
-        return _arms(goals, self._visitors_by_span, self._sums_by_span, slice(None))
+        return _arms(goals, self._visitors_by_span, self._sums_by_span)
 
 
 def _both(some: _SumsByGoal, more: _SumsByGoal) -> _SumsByGoal:
@@ -102,7 +102,7 @@ def _both(some: _SumsByGoal, more: _SumsByGoal) -> _SumsByGoal:
     }
 
 
-def _arms(goals: list[Goal], visitors: list[list[int]], sums: list[_SumsByGoal], shown: int | slice) -> Arms:
+def _arms(goals: list[Goal], visitors: list[list[int]], sums: list[_SumsByGoal]) -> Arms:
     tallies = [
         tally_of(goal, n, achieved)
         for by_variant, by_goal in zip(visitors, sums, strict=True)
@@ -110,7 +110,7 @@ def _arms(goals: list[Goal], visitors: list[list[int]], sums: list[_SumsByGoal],
         for n, achieved in zip(by_variant, by_goal[goal.name], strict=True)
     ]
     columns = np.array([(each.n, each.sum, each.m2) for each in tallies], dtype=np.float64)
-    columns = columns.reshape(len(visitors), len(goals), -1, 3)[shown]
+    columns = columns.reshape(len(visitors), len(goals), -1, 3)
     return Arms(columns[..., 0], columns[..., 1], columns[..., 2])
 
 

@@ -290,7 +290,7 @@ def _why_too_early(control: Tally, treatment: Tally, kind: Kind) -> str:
         smaller = min(control.n, treatment.n)
         return f"The smaller arm has {smaller:.0f} visitors; an always-valid verdict needs {VISITORS_MIN:.0f}."
     total, converters = control.n + treatment.n, control.sum + treatment.sum
-    # As `comparison` does for arrays.
+    # As `comparison.rarer_outcomes` says for arrays.
     expected = min(control.n, treatment.n) * (min(converters, total - converters) / total)
     common = 2.0 * converters <= total
     return (

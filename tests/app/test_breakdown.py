@@ -14,6 +14,7 @@ from app.result_breakdown import VALUES_MAX, Breakdown, breakdown_of
 from app.settings import Settings
 from projections.breakdown import SegmentOutcomes, Segments, SegmentVisitors
 from projections.queries import queries
+from projections.results import read_live_of
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_client, open_project
 from tests.app.test_dashboard import address, visitor, words
 from tests.app.test_results_of import BUYS, IDS, counted, found
@@ -105,6 +106,24 @@ async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient
     assert (_rows(past), 'aria-current="true">device' in past.text) == (["phone 1 / 2"], True)
     assert past.text.count('<input type="hidden" name="by" value="device">') == 2
     assert f"?asOf={then}&amp;by=browser" in past.text
+
+
+async def test_segments_hold_what_was_just_sent_and_are_read_once(
+    visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page waits until tallies have come so far, without reading them to see that."""
+    experiment = await project.running()
+    reads: list[UUID] = []
+
+    def counting(*asked: Any) -> Any:
+        reads.extend(asked[2])
+        return read_live_of(*asked)
+
+    monkeypatch.setattr("app.find_results.read_live_of", counting)
+    for number, seen in enumerate(("a", "b", "c"), 1):
+        await _visit(project, experiment, IPHONE, [seen])
+        assert await _segments(visitor, experiment, "device") == [f"phone 0 / {number}"]
+        assert len(reads) == number
 
 
 async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(

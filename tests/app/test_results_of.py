@@ -218,7 +218,7 @@ def test_the_digest_tells_sums_apart_to_the_last_digit() -> None:
     assert digest(exact) != digest(exact[:-1] + "9")
 
 
-def test_sums_of_values_lose_no_digit():
+def test_sums_of_values_lose_no_digit() -> None:
     """Decimals add up exactly however long they are, and a mean is rounded once, as that of a fraction."""
     large, small = Sums(3, 3, Decimal(10**24), Decimal(10**48)), Sums(1, 1, Decimal("1e-9"), Decimal("1e-18"))
 

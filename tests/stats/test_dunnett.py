@@ -37,6 +37,8 @@ def chance_by_quadrature(z, lambdas):
         (0.99, 0.99, 0.99),
         (0.99996, 0.99998, 0.99993),
         (0.9999999, 0.6, 0.95, 0.99),
+        (0.7071,) * 19,
+        (0.74,) * 36,
     ],
 )
 @pytest.mark.parametrize("z", [0.5, 1.96, 3.0, 4.5, 8.0])
@@ -71,22 +73,46 @@ def test_goals_together_have_the_levels_that_each_has_alone():
 
 @pytest.mark.parametrize("least", [0.05, 0.5, 0.65, 0.99])
 @pytest.mark.parametrize("most", [0.7, 0.74, 0.9, 0.999])
-def test_many_p_values_of_a_family_are_those_that_each_has_alone(least, most):
+def test_many_p_values_of_a_family_are_those_that_each_has_alone(least, most, monkeypatch):
     """Where a thousand are asked for, a polynomial answers: near, far out, and where a treatment is large."""
     lambdas = np.linspace(min(least, most), max(least, most), 19)
-    p = tails.two_sided(np.linspace(0.0, 12.0, 19 * 12).reshape(12, 19))
+    p = tails.two_sided(np.linspace(0.0, 12.0, 19 * 50).reshape(50, 19))
+    alone = np.array([dunnett.adjusted_p(row, lambdas) for row in p[::7]])
+    asked = []
+    any_beyond = dunnett._any_beyond  # noqa: SLF001
+    monkeypatch.setattr(dunnett, "_any_beyond", lambda z, family: asked.append(z.size) or any_beyond(z, family))
 
     together = dunnett.adjusted_p(p, np.broadcast_to(lambdas, p.shape))
 
-    alone = np.array([dunnett.adjusted_p(row, lambdas) for row in p])
-    assert together == pytest.approx(alone, rel=1e-9)
-    assert (np.diff(together.ravel()) <= 1e-14).all()
+    assert together[::7] == pytest.approx(alone, rel=1e-9)
+    assert (np.diff(together.ravel()) <= 1e-12).all()
+    assert sum(asked) <= (300 if max(least, most) < 0.99 else 600)
 
 
-def test_pieces_of_like_treatments_are_shared_without_losing_digits():
-    """Forty treatments have the chance that thousands of pieces give, at a tenth of the pieces of each."""
-    lambdas = np.linspace(0.6, 0.97, 40)
-    for z in (2.0, 3.6, 6.0):
-        p = tails.two_sided(np.full(40, z))
-        expected = max(p[0], chance_by_quadrature(z, lambdas))
-        assert dunnett.adjusted_p(p, lambdas) == pytest.approx(np.full(40, expected), rel=1e-9)
+def test_a_family_is_the_same_for_p_values_of_any_shape():
+    """One for all goals, or one beside each of them, also where there are as many goals as treatments."""
+    lambdas = np.array([0.5, 0.6, 0.7, 0.72])
+    for goals in (1, 2, 4):
+        p = np.linspace(0.001, 0.9, goals * 4).reshape(goals, 4)
+        alone = [dunnett.adjusted_p(row, lambdas).tolist() for row in p]
+        for families in (lambdas, lambdas[None], np.broadcast_to(lambdas, p.shape)):
+            assert dunnett.adjusted_p(p, families).tolist() == alone
+
+
+def test_treatments_that_are_alike_share_pieces_without_losing_digits():
+    """Sixty treatments within a tenth need those of two; unlike ones keep their own."""
+    alike, unlike = np.linspace(0.6, 0.66, 60), np.array([0.6, 0.9, 0.99, 0.999])
+    assert dunnett._unlike(alike).size == 2  # noqa: SLF001
+    assert sorted(dunnett._unlike(unlike)) == sorted(unlike)  # noqa: SLF001
+    for lambdas in (alike, np.linspace(0.6, 0.97, 40), 1.0 - np.logspace(-0.5, -6, 12)):
+        for z in (2.0, 6.0):
+            p = tails.two_sided(np.full(len(lambdas), z))
+            expected = max(p[0], chance_by_quadrature(z, lambdas))
+            assert dunnett.adjusted_p(p, lambdas) == pytest.approx(np.full(len(p), expected), rel=1e-9)
+
+
+def test_a_family_has_the_same_bits_whatever_it_is_asked_with():
+    """Another family with more unlike treatments adds empty pieces, which change nothing."""
+    families = np.array([[0.7, 0.8, 0.81, 0.82], [0.2, 0.6, 0.9, 0.99], [0.3, 0.5, 0.77, 0.95]])
+    together = dunnett.level(0.05, families)
+    assert together.tolist() == [float(dunnett.level(0.05, family)) for family in families]
