@@ -69,6 +69,7 @@ class Tallies:
             if (at := place_of.get(row.variant_id)) is not None:
                 self._visitors_by_span[span_of[row.epoch]][at] += row.visitors
         self.visitors = [sum(each[at] for each in self._visitors_by_span) for at in range(len(place_of))]
+        # One span at least, where nobody was seen.
         self._sums_by_span = [
             {goal.name: [_NOTHING] * len(place_of) for goal in plan.goals} for _ in self.spans or [()]
         ]

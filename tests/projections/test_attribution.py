@@ -62,6 +62,29 @@ async def test_the_window_begins_with_the_exposure_and_ends_before_its_length(co
     assert dict(found.unattributed) == ({} if reason is None else {reason: 1})
 
 
+@pytest.mark.parametrize("variant", [A, None])
+@pytest.mark.parametrize(
+    ("event_type", "event_name", "goals"),
+    [
+        ("conversion", "purchase", ["conversions", "purchase", "revenue"]),
+        ("conversion", "signup", ["conversions"]),
+        ("conversion", None, ["conversions"]),
+        ("pageview", "purchase", []),
+    ],
+)
+async def test_a_goal_counts_events_of_its_type_and_of_its_name_if_it_has_one(
+    counted, variant, event_type, event_name, goals
+) -> None:
+    """Whether the event names the experiment or not; one that no goal counts is no conversion."""
+    named = EXPERIMENT.experiment_id if variant else None
+    done = Seen("ann", 2, event_type, event_name, experiment=named, variant=variant, data='{"amount": 1}')
+
+    found = await counted(shown("ann", 1), done)
+
+    assert sorted(row.goal for row in found.outcomes if row.converters) == goals
+    assert dict(found.unattributed) == ({} if goals or named is None else {"no_matching_goal": 1})
+
+
 async def test_two_variants_in_one_instant_are_multiple_exposures_of_the_smaller_id(counted) -> None:
     """The tie is decided by id, so the order of arrival does not matter."""
     for first, second in ((A, B), (B, A)):

@@ -113,6 +113,11 @@ def test_treatments_that_are_alike_share_pieces_without_losing_digits():
 
 def test_a_family_has_the_same_bits_whatever_it_is_asked_with():
     """Another family with more unlike treatments adds empty pieces, which change nothing."""
-    families = np.array([[0.7, 0.8, 0.81, 0.82], [0.2, 0.6, 0.9, 0.99], [0.3, 0.5, 0.77, 0.95]])
-    together = dunnett.level(0.05, families)
-    assert together.tolist() == [float(dunnett.level(0.05, family)) for family in families]
+    draw = np.random.default_rng(4)
+    families = np.sqrt(draw.uniform(0.1, 0.99, (40, 6)))
+    p = tails.two_sided(draw.uniform(1.0, 6.0, (40, 6)))
+
+    together = dunnett.adjusted_p(p, families)
+
+    alone = [dunnett.adjusted_p(one, family).tolist() for one, family in zip(p, families, strict=True)]
+    assert together.tolist() == alone
