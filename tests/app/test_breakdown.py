@@ -112,6 +112,7 @@ async def test_segments_hold_what_was_just_sent_and_are_read_once(
     visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page waits until tallies have come so far, without reading them to see that."""
+    monkeypatch.setattr("app.find_results.FRESHNESS_WAIT_SECONDS", 30)
     experiment = await project.running()
     reads: list[UUID] = []
 

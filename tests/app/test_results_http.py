@@ -292,6 +292,17 @@ async def test_without_a_visitor_id_every_event_is_a_converter(project: HttpProj
     assert (bold["converters"], bold["conversions"]) == (3, 3)
 
 
+async def test_results_hold_what_was_just_acknowledged(project, monkeypatch) -> None:
+    """Whoever reports and asks at once sees it: tallies are waited for, and then read again."""
+    monkeypatch.setattr("app.find_results.FRESHNESS_WAIT_SECONDS", 30)
+    experiment = await project.running()
+    await project.results(experiment)
+    for number in range(1, 6):
+        await project.track(impression(experiment, 0, f"visitor {number}"))
+        results = (await project.ask_results(experiment)).json()
+        assert (results["variants"][0]["visitors"], results["lag"]["events"]) == (number, 0)
+
+
 async def test_more_converters_than_visitors_are_reported_and_not_hidden_in_a_rate(
     project: HttpProject,
 ) -> None:

@@ -175,6 +175,7 @@ def test_several_variants_and_primaries_share_the_error() -> None:
     alone = found(counted({1: epochs[1][:2]}), method="fixed").goals[0].comparisons[0]
     one = results.goals[0].comparisons[0]
     assert (alone.alpha, one.alpha, results.goals[2].comparisons[0].alpha) == (0.05, 0.025, 0.05)
+    assert ("95 %" in alone.reason, "97.5 %" in one.reason) == (True, True)
     assert one.correction is not None
     assert one.p_value is not None
     assert alone.p_value is not None
