@@ -266,9 +266,10 @@ with new as materialized (
         where event_type = 'experiment_impression' and is_known and is_identified
         group by segment
     ) seen
-    where not exists (
-        select from segment known where known.project_id = %(project_id)s and known.segment = seen.segment
-    )
+    -- One by one: joined without statistics, each was compared with all that the project has.
+    where (
+        select true from segment known where known.project_id = %(project_id)s and known.segment = seen.segment
+    ) is null
 ),
 -- By place in an array: joined, each of many new ones was looked for among all of them.
 placed as (select array_agg(segment order by position) as segments from new)
