@@ -28,7 +28,6 @@ _CONFIGURATION = """\
 shared_buffers = '256MB'
 max_wal_size = '4GB'
 min_wal_size = '256MB'
-wal_compression = on
 wal_init_zero = off
 max_connections = 300
 idle_in_transaction_session_timeout = '60s'

@@ -254,11 +254,14 @@ from (
     select s.experiment_id, s.visitor_id as unit_id, true as rejudged,
            s.variant_id, s.epoch, s.first_exposed_at, s.multiple
     from staged_exposure s
-    cross join lateral (
-        select from goal_event g
-        where g.project_id = %(project_id)s and g.unit_id = s.visitor_id
-        limit 1
-    ) converted
+    -- Of many visitors few convert: asked for all at once, the index is walked along, not entered for each of them.
+    -- A hash, whatever is estimated: `is true` keeps it from being a join.
+    where (
+        s.visitor_id in (
+            select g.unit_id from goal_event g
+            where g.project_id = %(project_id)s and g.unit_id = any (array(select visitor_id from staged_exposure))
+        )
+    ) is true
     union all
     select g.experiment_id, g.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
     from staged_goal_event g
