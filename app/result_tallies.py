@@ -131,9 +131,9 @@ def splits_of(plan: Experiment, epochs: Iterable[int]) -> dict[int, Weights]:
 
 def weights_of(plan: Experiment, epoch: int) -> Weights:
     """The weights in force in an epoch, in the order of the variants; a draft's are those it was made with."""
-    for known in plan.epochs:
-        if known.number == epoch:
-            return tuple(float(known.weights[str(variant.id)]) for variant in plan.variants)
+    if 0 < epoch <= len(plan.epochs):  # they are numbered from 1 on, without a gap
+        weights = plan.epochs[epoch - 1].weights
+        return tuple(float(weights[str(variant.id)]) for variant in plan.variants)
     return tuple(float(variant.weight) for variant in plan.variants)
 
 

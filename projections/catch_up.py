@@ -221,12 +221,9 @@ async def _facts_end(connection: AsyncConnection[Any], parameters: dict[str, Any
 
 
 async def _apply_facts(connection: AsyncConnection[Any], step: Step) -> None:
-    rows = await (await connection.execute(queries("experiments")["facts"], step_parameters(step))).fetchall()
-    for position, stored in rows:
-        void = await experiments.apply_fact(connection, step, position, stored)
-        if void is not None:
-            await exposures.forget(connection, step, void)
-            await conversions.forget(connection, step, void)
+    for void in await experiments.apply_facts(connection, step):
+        await exposures.forget(connection, step, void)
+        await conversions.forget(connection, step, void)
 
 
 async def _apply_events(

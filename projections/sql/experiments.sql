@@ -57,34 +57,38 @@ where project_id = %(project_id)s and source = 'management'
   and received_at >= %(received_from)s and received_at <= %(received_until)s
 order by position;
 
--- plan: an experiment as last written
-select state::text from experiment_plan
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
+-- plans: experiments as last written
+select experiment_id, state::text, counted_after, started_position, stopped_position from experiment_plan
+where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s::uuid[]);
 
--- keep_plan: keep for snapshots the plan that changes
+-- keep_plans: keep for snapshots the plans that change
 insert into experiment_plan_past
 select *, %(snapshot)s from experiment_plan
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s and since < %(snapshot)s;
+where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s::uuid[]) and since < %(snapshot)s;
 
--- put_plan: write one experiment's plan
+-- put_plans: write the plans of experiments
 insert into experiment_plan (
     project_id, experiment_id, state, attribution_window, counted_after, started_position, stopped_position, since
 )
-values (
-    %(project_id)s, %(experiment_id)s, %(state)s, make_interval(hours => %(window_hours)s),
-    %(position)s, %(started_position)s, %(stopped_position)s, %(snapshot)s
-)
+select %(project_id)s, experiment_id, state::json, make_interval(hours => window_hours),
+       counted_after, started_position, stopped_position, %(snapshot)s
+from unnest(
+    %(experiment_ids)s::uuid[], %(states)s::text[], %(window_hours)s::integer[], %(counted_after)s::bigint[],
+    %(started_positions)s::bigint[], %(stopped_positions)s::bigint[]
+) plan (experiment_id, state, window_hours, counted_after, started_position, stopped_position)
 on conflict (project_id, experiment_id) do update set
     state = excluded.state,
     attribution_window = excluded.attribution_window,
-    counted_after = case when %(void)s then excluded.counted_after else experiment_plan.counted_after end,
-    started_position = coalesce(experiment_plan.started_position, excluded.started_position),
-    stopped_position = coalesce(experiment_plan.stopped_position, excluded.stopped_position),
+    counted_after = excluded.counted_after,
+    started_position = excluded.started_position,
+    stopped_position = excluded.stopped_position,
     since = excluded.since;
 
--- put_fact: remember one fact of an experiment
+-- put_facts: remember the facts of experiments
 insert into experiment_fact (project_id, experiment_id, position, fact)
-values (%(project_id)s, %(experiment_id)s, %(position)s, %(fact)s);
+select %(project_id)s, experiment_id, position, fact::json
+from unnest(%(experiment_ids)s::uuid[], %(positions)s::bigint[], %(facts)s::text[])
+    placed (experiment_id, position, fact);
 
 -- history: the facts of one experiment up to a position, in order
 select position, fact::text from experiment_fact
