@@ -150,22 +150,21 @@ select visitor_id, experiment_id,
        case when is_first then segment else old_segment end,
        case
            when not is_first then old_epoch
-           when epochs = 1 then first_epoch
-           -- A clock behind ours: before the start is the first epoch.
-           else coalesce(
-               (select max(epoch) from planned_epoch p
+           -- Epochs count from 1 on. Hashed: joined, each exposure was held against every plan of the project.
+           when experiment_id in (
+               select p.experiment_id from planned_epoch p where p.project_id = %(project_id)s and p.epoch = 2
+           ) then coalesce(
+               (select max(p.epoch) from planned_epoch p
                 where p.project_id = %(project_id)s and p.experiment_id = m.experiment_id
                   and p.started_at <= m.first_exposed_at),
-               first_epoch, 0)
+               1)  -- a clock behind ours: before the start is the first epoch
+           when experiment_id in (
+               select p.experiment_id from planned_epoch p where p.project_id = %(project_id)s and p.epoch = 1
+           ) then 1
+           else 0
        end,
        multiple, old_variant_id, old_exposed_at, old_position, old_epoch, old_multiple
 from merged m
-left join (
-    select experiment_id, min(epoch) as first_epoch, count(*) as epochs
-    from planned_epoch
-    where project_id = %(project_id)s
-    group by experiment_id
-) plan using (experiment_id)
 where is_first or several or multiple is distinct from old_multiple;
 
 -- stage_visitors: what the staged exposures change in the tallies of visitors
