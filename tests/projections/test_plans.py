@@ -14,7 +14,7 @@ import pytest
 from app.database import connect
 from projections.catch_up import create_staging, use_schema
 from projections.conversions import apply as apply_conversions
-from projections.event_log import append
+from projections.event_log import append, read_head, received_at
 from projections.exposures import apply as apply_exposures
 from projections.generations import catch_up_live, live_schema
 from projections.partitions import ensure_partitions
@@ -125,8 +125,9 @@ def _nodes(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [tree, *(node for child in tree.get("Plans", []) for node in _nodes(child))]
 
 
-async def _plan(connection: Any, query: str, parameters: Any) -> list[dict[str, Any]]:
-    row = await (await connection.execute(f"explain (format json) {query}", parameters)).fetchone()
+async def _plan(connection: Any, query: str, parameters: Any, *, analyze: bool = False) -> list[dict[str, Any]]:
+    asked = f"explain (analyze {analyze}, format json) {query}"
+    row = await (await connection.execute(asked, parameters)).fetchone()
     return _nodes((row[0] if isinstance(row[0], list) else json.loads(row[0]))[0]["Plan"])
 
 
@@ -278,3 +279,28 @@ async def test_many_new_segments_cost_each_the_same(connection):
     entries = "select idx_tup_read from pg_stat_user_indexes where relid = 'projection_1.segment'::regclass"
     ((read,),) = await (await connection.execute(entries)).fetchall()
     assert read <= 2 * 3000
+
+
+async def test_exposures_are_not_held_against_every_experiment_of_a_project(connection):
+    """Joined without statistics, a step of 1,250 exposures took 230 ms where a project had 1,000 experiments."""
+    project_id = await new_project(connection)
+    tested = [plan(number) for number in range(1, 101)]
+    await write(connection, project_id, *(fact for each in tested for fact in (each.created(), each.started())))
+    await catch_up_live(connection, project_id)
+    seen = [
+        Seen(f"v{n}", 1, experiment=each.experiment_id, variant=each.variants[0].id)
+        for n, each in enumerate(tested * 5)
+    ]
+    await write(connection, project_id, *seen)
+    await create_staging(connection)
+    head = (await read_head(connection, project_id)).next_position - 1
+    received = [await received_at(connection, project_id, position) for position in (head - len(seen) + 1, head)]
+    step = Step(project_id, head - len(seen), head, received[0], received[1], 1)
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        await connection.execute(queries("catch_up")["plan_once"])
+        await run_queries(connection, "catch_up", ("stage_events",), step_parameters(step))
+        nodes = await _plan(connection, queries("exposures")["stage"], step_parameters(step), analyze=True)
+    compared = [node for node in nodes if node.get("Rows Removed by Join Filter")]
+    assert compared == []
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in nodes) <= 2 * len(seen)
