@@ -108,14 +108,15 @@ async def apply(connection: AsyncConnection[Any], step: Step) -> None:
 
 
 async def judge(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str, after: int, until: int
 ) -> list[Judgement]:
-    """How one unit's goal events are judged for one experiment, by the statement that tallies rest on.
+    """How one unit's goal events in a range of positions are judged, by the statement that tallies rest on.
 
     In the caller's transaction, which shows the tables in question; it leaves nothing behind.
     """
     sql = queries("conversions")
-    parameters = {"project_id": project_id, "experiment_id": experiment_id, "unit_id": unit_id, "after": 0}
+    parameters = {"project_id": project_id, "experiment_id": experiment_id, "unit_id": unit_id}
+    parameters |= {"after": after, "until": until}
     for table in ("staging_pairs", "staging_judgements"):
         await stage_in(connection, "conversions", table)
     for name in ("stage_pair", "stage_judgements"):

@@ -6,6 +6,7 @@ its position. Only an event id needs a search, which is bounded.
 
 import hashlib
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +21,9 @@ from projections.experiments import read_plan
 from projections.generations import read_from_live
 from projections.queries import queries
 
-EVENTS_MAX = 200
+# A list has no more events, and no more of them than are judged so often: one may count for each of 50 goals.
+EVENTS_MAX = 50
+JUDGEMENTS_MAX = 150
 # An event is searched by its id among so many that were received from its time on.
 SEARCH_EVENTS_MAX = 200_000
 _SEARCH_STEP = 20_000
@@ -61,7 +64,10 @@ class Explained(NamedTuple):
 
 
 class Visitor(NamedTuple):
-    """What an experiment knows of one visitor, or of one event without a visitor."""
+    """What an experiment knows of one visitor, or of one event without a visitor.
+
+    Of its events those from `first_position` on, as many as a list has; `goes_on_at` is the next one.
+    """
 
     unit_id: str
     plan: Experiment
@@ -70,8 +76,9 @@ class Visitor(NamedTuple):
     multiple: bool
     variants: list[Exposure]
     received: dict[int, datetime]
+    first_position: int
     events: list[Explained]
-    cut_off: bool
+    goes_on_at: int | None
 
 
 class LogEvent(NamedTuple):
@@ -95,10 +102,17 @@ class LogEvent(NamedTuple):
 
 
 async def explain(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    experiment_id: UUID,
+    unit_id: str,
+    *,
+    first_position: int = 0,
 ) -> Visitor | None:
     """What the live tables know of a unit in an experiment; None when they do not know the experiment."""
-    return await read_from_live(connection, lambda: _explain(connection, project_id, experiment_id, unit_id))
+    return await read_from_live(
+        connection, lambda: _explain(connection, project_id, experiment_id, unit_id, first_position)
+    )
 
 
 async def event_at(connection: AsyncConnection[Any], project_id: UUID, position: int) -> LogEvent | None:
@@ -151,7 +165,7 @@ async def search_event(connection: AsyncConnection[Any], project_id: UUID, event
 
 
 async def _explain(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, unit_id: str, first_position: int
 ) -> Visitor | None:
     plan = await read_plan(connection, project_id, experiment_id)
     if plan is None:
@@ -161,6 +175,7 @@ async def _explain(
         "project_id": project_id,
         "experiment_id": experiment_id,
         "unit_id": unit_id,
+        "first_position": first_position,
         "events_max": EVENTS_MAX + 1,
     }
     first: Any = await (await connection.execute(sql["exposure"], parameters)).fetchone()
@@ -168,10 +183,17 @@ async def _explain(
     rows = await (await connection.execute(sql["events"], parameters)).fetchall()
     since: Any = await (await connection.execute(sql["counts_since"], parameters)).fetchone()
     judgements: dict[int, list[Judgement]] = {}
-    for judgement in await judge(connection, project_id, experiment_id, unit_id):
-        judgements.setdefault(judgement.position, []).append(judgement)
+    if rows:
+        after, until = max(first_position - 1, since[0]), rows[-1][0]
+        for judgement in await judge(connection, project_id, experiment_id, unit_id, after, until):
+            judgements.setdefault(judgement.position, []).append(judgement)
     exposure = Exposure(*first[:3]) if first else None
-    positions = [row[0] for row in rows] + [row[2] for row in variants] + ([exposure.position] if exposure else [])
+    listed = rows[: _listed([len(judgements.get(row[0], [])) for row in rows])]
+    positions = [
+        *(row[0] for row in listed),
+        *(row[2] for row in variants),
+        *([exposure.position] if exposure else []),
+    ]
     cursor = await connection.execute(sql["received"], {"project_id": project_id, "positions": positions})
     received: dict[int, datetime] = dict(await cursor.fetchall())
     return Visitor(
@@ -182,9 +204,16 @@ async def _explain(
         multiple=bool(first and first[4]),
         variants=[Exposure(*row) for row in variants],
         received=received,
-        events=[_explained(row, received, judgements.get(row[0], []), since) for row in rows[:EVENTS_MAX]],
-        cut_off=len(rows) > EVENTS_MAX,
+        first_position=first_position,
+        events=[_explained(row, received, judgements.get(row[0], []), since) for row in listed],
+        goes_on_at=rows[len(listed)][0] if len(listed) < len(rows) else None,
     )
+
+
+def _listed(judged: list[int]) -> int:
+    """How many events a list has that are judged so many times each: one at least."""
+    fit = sum(total <= JUDGEMENTS_MAX for total in accumulate(judged[:EVENTS_MAX]))
+    return max(fit, 1)
 
 
 def _explained(

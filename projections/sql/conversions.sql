@@ -312,6 +312,7 @@ from (
         from goal_event g
         where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
           and g.position > case when pair.rejudged then plan.counted_after else %(after)s end
+          and g.position <= %(until)s
         offset 0
     ) g
     where g.experiment_id = pair.experiment_id or (g.experiment_id is null and pair.variant_id is not null)
@@ -333,9 +334,9 @@ cross join lateral (
     offset 0
 ) number;
 
--- stage_pair: one pair, to be judged as if its exposure had changed
+-- stage_pair: one pair, to judge some of its goal events
 insert into staged_pair
-select %(experiment_id)s, asked.unit_id, true, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+select %(experiment_id)s, asked.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
 from (select %(unit_id)s::text as unit_id) asked
 left join visitor_exposure x
     on x.project_id = %(project_id)s and x.visitor_id = asked.unit_id and x.experiment_id = %(experiment_id)s;

@@ -1,11 +1,13 @@
 """Why was this counted, on its page: by visitor, event, key and position."""
 
+import html
 import re
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from projections.explain import EVENTS_MAX
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_project
 from tests.app.test_dashboard import address, visitor, words
 
@@ -111,3 +113,38 @@ async def test_another_project_is_none_of_its_business(visitor: httpx.AsyncClien
     assert "Never exposed" not in await ask(visitor, elsewhere, "ann")
     assert (await visitor.get(f"/dashboard/experiments/{uuid4()}/why")).status_code == 404
     assert (await visitor.get(f"{address(experiment)}/why")).status_code == 200
+
+
+async def test_events_of_a_busy_visitor_have_pages(
+    visitor: httpx.AsyncClient, project: HttpProject, experiment: Json
+) -> None:
+    """Links lead on and back to the first; an event that is asked for begins the list if no first one does."""
+    await project.accepted(impression(experiment, 1, "zed"), *[conversion("zed") for _ in range(EVENTS_MAX + 10)])
+    await project.results(experiment)
+    first = await visitor.get(f"{address(experiment)}/why", params={"q": "zed"})
+    assert "The first events" not in first.text
+    [on] = re.findall(r'rel="next" href="([^"#]+)', first.text)
+    second = await visitor.get(html.unescape(on))
+    assert "Later events" not in second.text
+    assert [len(_positions(page.text)) for page in (first, second)] == [EVENTS_MAX, 10]
+    assert not {*_positions(first.text)} & {*_positions(second.text)}
+    [back] = re.findall(r'rel="first" href="([^"#]+)', second.text)
+    assert _positions((await visitor.get(html.unescape(back))).text) == _positions(first.text)
+
+    late = _positions(second.text)[4]
+    asked = await visitor.get(f"{address(experiment)}/why", params={"q": late})
+    assert _positions(asked.text) == _positions(second.text)[4:]
+    assert asked.text.count('aria-current="true"') == 1
+    written = await visitor.get(f"{address(experiment)}/why", params={"q": f"#{late[:1]},{late[1:]}"})
+    assert _positions(written.text) == _positions(asked.text)
+    early = await visitor.get(f"{address(experiment)}/why", params={"q": _positions(first.text)[4]})
+    assert _positions(early.text) == _positions(first.text)
+    elsewhere = await visitor.get(f"{address(experiment)}/why", params={"q": late, "from": "1"})
+    assert "stands on another page of the list" in words(elsewhere)
+    for wrong in ("-1", "x", "9" * 30):
+        page = await visitor.get(f"{address(experiment)}/why", params={"q": "zed", "from": wrong})
+        assert _positions(page.text) == _positions(first.text)
+
+
+def _positions(page: str) -> list[str]:
+    return re.findall(r'<td data-label="Position" class="num">([\d,]+)</td>', page)

@@ -10,8 +10,9 @@ from hypothesis import given
 
 from app.database import connect
 from domain.events import Fact
+from domain.experiment import Goal
 from projections.catch_up import create_staging
-from projections.explain import EVENTS_MAX, Visitor, event_at, explain, search_event
+from projections.explain import EVENTS_MAX, JUDGEMENTS_MAX, Visitor, event_at, explain, search_event
 from projections.generations import catch_up_live
 from tests.projections.any_log import for_any_log
 from tests.projections.log_of_events import Seen, new_project, plan, write
@@ -113,13 +114,37 @@ async def test_an_event_is_found_by_its_id(connection) -> None:
     assert await event_at(connection, project_id, 6) is None
 
 
-async def test_a_busy_visitor_is_cut_off(connection) -> None:
-    """So many events are listed, and that there are more is said."""
+async def test_a_busy_visitor_is_listed_in_parts(connection) -> None:
+    """Each part begins where the one before says that it goes on, and only its events are judged."""
     project_id, tested = await new_project(connection), plan()
     await write(connection, project_id, tested.created(), tested.started())
     bought = Seen("ann", 2, "conversion", "purchase")
-    await write(connection, project_id, *[bought] * (EVENTS_MAX + 1))
+    seen = Seen("ann", 1, experiment=tested.experiment_id, variant=tested.variants[0].id)
+    await write(connection, project_id, *[bought] * (2 * EVENTS_MAX + 1), seen)
+    await catch_up_live(connection, project_id)
+    first, parts = 0, []
+    while first is not None:
+        found = await explain(connection, project_id, tested.experiment_id, "ann", first_position=first)
+        assert found is not None
+        assert found.first_position == first
+        assert all(outcome.reason is None for event in found.events for outcome in event.outcomes[:2])
+        assert {len(event.outcomes) for event in found.events} == {len(tested.goals)}
+        parts.append([event.position for event in found.events])
+        first = found.goes_on_at
+    assert [len(part) for part in parts] == [EVENTS_MAX, EVENTS_MAX, 1]
+    assert [position for part in parts for position in part] == list(range(3, 3 + 2 * EVENTS_MAX + 1))
+
+
+async def test_events_that_many_goals_count_are_listed_in_smaller_parts(connection) -> None:
+    """A part has no more than so many judgements, and one event at least."""
+    project_id = await new_project(connection)
+    goals = tuple(Goal(name=f"goal {n}", event_type="conversion", kind="count") for n in range(50))
+    tested = plan()._replace(goals=goals)
+    seen = Seen("ann", 1, experiment=tested.experiment_id, variant=tested.variants[0].id)
+    bought = Seen("ann", 2, "conversion", "purchase")
+    await write(connection, project_id, tested.created(), tested.started(), seen, *[bought] * 5)
     await catch_up_live(connection, project_id)
     found = await explain(connection, project_id, tested.experiment_id, "ann")
     assert found is not None
-    assert (len(found.events), found.cut_off) == (EVENTS_MAX, True)
+    assert [len(event.outcomes) for event in found.events] == [50] * (JUDGEMENTS_MAX // 50)
+    assert found.goes_on_at == found.events[-1].position + 1

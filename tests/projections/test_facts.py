@@ -1,6 +1,7 @@
 """Facts of experiments: what a step makes of several at once, and what many of them cost."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -85,7 +86,7 @@ async def test_a_change_of_weights_adds_an_epoch_and_writes_none_anew(connection
     assert await _rows(connection, written, f"{schema}.planned_goal") == [(len(FIRST.goals), 0)]
 
 
-async def _plan(connection: psycopg.AsyncConnection[Any], project_id: Any) -> Any:  # noqa: ANN401
+async def _plan(connection: psycopg.AsyncConnection[Any], project_id: UUID) -> Any:
     schema = await live_schema(connection)
     async with connection.transaction():
         await connection.execute(f"set local search_path to {schema}, public")

@@ -31,15 +31,19 @@ class Asked(NamedTuple):
 
 @get("/experiments/{experiment_id:str}/why", include_in_schema=False)
 async def why_page(request: AnyRequest, experiment_id: FromPath[str]) -> Response[bytes]:
-    """Exposure, window, rule, plan and position of a visitor's events, for `q`: an id, a key or a position."""
+    """Exposure, window, rule, plan and position of a visitor's events, for `q`: an id, a key or a position.
+
+    Of many events those of positions `from` on.
+    """
     project_id, wanted = await require_experiment(request, experiment_id, "viewer")
     services = services_of(request)
     text = request.query_params.get("q", "").strip()[:_QUERY_CHARACTERS_MAX].replace("\0", "")
     project = await services.projects.get(services.pool, project_id)
     asked = visitor = None
+    first_position = _as_position(request.query_params.get("from", ""))
     async with services.pool.connection() as connection:
         if text:
-            asked, visitor = await _find(connection, project_id, wanted, text)
+            asked, visitor = await _find(connection, project_id, wanted, text, first_position)
         else:
             visitor = await explain.explain(connection, project_id, wanted, "")
     if visitor is None:
@@ -60,10 +64,15 @@ async def why_page(request: AnyRequest, experiment_id: FromPath[str]) -> Respons
 
 
 async def _find(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, text: str
+    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, text: str, first_position: int | None
 ) -> tuple[Asked, Visitor | None]:
-    """A visitor with this id, or else an event with this id, key or position."""
-    visitor = await explain.explain(connection, project_id, experiment_id, text)
+    """A visitor with this id, or else an event with this id, key or position, and its visitor.
+
+    Of the visitor's events those from a position on; if none is named, from the first one on, or from the event
+    on where the first ones do not go so far.
+    """
+    first = first_position or 0
+    visitor = await explain.explain(connection, project_id, experiment_id, text, first_position=first)
     if visitor is None or visitor.exposure or visitor.events:
         event_id = _as_uuid(text)
         alone = visitor is not None and not visitor.exposure and event_id is not None
@@ -71,16 +80,21 @@ async def _find(
         return Asked(text, taken_for, None, None), visitor
     taken_for, event, why_not = await _find_event(connection, project_id, text)
     if event is not None:
-        visitor = await explain.explain(connection, project_id, experiment_id, event.unit_id)
+        unit_id = event.unit_id
+        visitor = await explain.explain(connection, project_id, experiment_id, unit_id, first_position=first)
+        lies_behind = visitor and visitor.goes_on_at is not None and visitor.goes_on_at <= event.position
+        if lies_behind and first_position is None:
+            first = event.position
+            visitor = await explain.explain(connection, project_id, experiment_id, unit_id, first_position=first)
     return Asked(text, taken_for, event, why_not), visitor
 
 
 async def _find_event(
     connection: AsyncConnection[Any], project_id: UUID, text: str
 ) -> tuple[str | None, LogEvent | None, str | None]:
-    digits = text.removeprefix("#")
-    if digits.isascii() and digits.isdigit() and len(digits) <= _POSITION_DIGITS_MAX:
-        event = await explain.event_at(connection, project_id, int(digits))
+    position = _as_position(text.removeprefix("#").replace(",", ""))  # as pages write it
+    if position is not None:
+        event = await explain.event_at(connection, project_id, position)
         return "position", event, None if event else "The log has no event at this position, or it is archived."
     event_id = _as_uuid(text)
     taken_for = "event id" if event_id else "idempotency key"
@@ -125,7 +139,7 @@ def _said(visitor: Visitor, event: LogEvent) -> str | None:  # noqa: PLR0911  (a
         goal.event_type == event.event_type and goal.event_name in {None, event.event_name} for goal in plan.goals
     ):
         return "No goal of this experiment counts such events."
-    return "It came before this experiment counted anything, or is one of more events than this page lists."
+    return "It came before this experiment counted anything, or stands on another page of the list."
 
 
 def _epoch(visitor: Visitor) -> Epoch | None:
@@ -148,6 +162,11 @@ def _rule(event: Explained, reason: UnattributedReason | None, plan: Experiment)
         return "Names the experiment and the variant, and contradicts no exposure: counts, whatever the window."
     hours = plan.attribution_window_hours
     return f"Names no experiment; happened after the first exposure and within {hours} hours of it."
+
+
+def _as_position(text: str) -> int | None:
+    is_one = text.isascii() and text.isdigit() and len(text) <= _POSITION_DIGITS_MAX
+    return int(text) if is_one else None
 
 
 def _as_uuid(text: str) -> UUID | None:
