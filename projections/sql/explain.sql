@@ -15,20 +15,28 @@ from experiment_plan
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
 
 -- events: a unit's events that touch an experiment: those that a goal of it may count, and those misnamed
-select position, occurred_at, event_type, event_name, variant_id, experiment_id is not null, null
-from goal_event e
-where project_id = %(project_id)s and unit_id = %(unit_id)s and position >= %(first_position)s
-  and (experiment_id is null or experiment_id = %(experiment_id)s)
-  and exists (
-      select from planned_goal g
-      where g.project_id = %(project_id)s and g.experiment_id = %(experiment_id)s
-        and g.event_type = e.event_type and (g.event_name is null or g.event_name = e.event_name)
-  )
+(
+    select position, occurred_at, event_type, event_name, variant_id, experiment_id is not null, null
+    from goal_event e
+    where project_id = %(project_id)s and unit_id = %(unit_id)s and position >= %(first_position)s
+      and (experiment_id is null or experiment_id = %(experiment_id)s)
+      and exists (
+          select from planned_goal g
+          where g.project_id = %(project_id)s and g.experiment_id = %(experiment_id)s
+            and g.event_type = e.event_type and (g.event_name is null or g.event_name = e.event_name)
+      )
+    order by position
+    limit %(events_max)s
+)
 union all
-select position, occurred_at, event_type, event_name, null, true, reason
-from misnamed_event
-where project_id = %(project_id)s and unit_id = %(unit_id)s and experiment_id = %(experiment_id)s
-  and position >= %(first_position)s
+(
+    select position, occurred_at, event_type, event_name, null, true, reason
+    from misnamed_event
+    where project_id = %(project_id)s and unit_id = %(unit_id)s and experiment_id = %(experiment_id)s
+      and position >= %(first_position)s
+    order by position
+    limit %(events_max)s
+)
 order by position
 limit %(events_max)s;
 
