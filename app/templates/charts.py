@@ -13,8 +13,9 @@ from app.templates import numbers
 
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 26, 26
-# Marks closer than this share a number.
-_MARK_ROOM = 16
+# Marks closer than their numbers are wide share one; of those so many are told.
+_CHARACTER = 7
+_TOLD_MAX = 6
 _LABEL_ROOM = 76
 # More points than pixels say nothing more. All lines of a page share so many, but each has enough to be seen, and
 # all charts so many days to point at.
@@ -130,21 +131,26 @@ class TimeAxis:
         return [Tick(at, f"{day:%b} {day.day}") for day, at in places if at <= WIDTH - 30]
 
     def marks(self, changes: Sequence[Change]) -> list[Mark]:
-        """The history on this axis; changes at about the same moment share a mark."""
+        """The history on this axis; changes at about the same moment share a mark, which stands at the first."""
+        room = _CHARACTER * len(_span(len(changes) - 1, len(changes)))
         groups: list[list[Change]] = []
         for change in changes:
-            if groups and self.x(change.at) - self.x(groups[-1][-1].at) < _MARK_ROOM:
+            if groups and self.x(change.at) - self.x(groups[-1][0].at) < room:
                 groups[-1].append(change)
             else:
                 groups.append([change])
         return [
-            Mark(
-                self.x(group[0].at),
-                _span(group[0].number, group[-1].number),
-                "; ".join(f"{change.number}: {change.what}, {numbers.moment(change.at)}" for change in group),
-            )
-            for group in groups
+            Mark(self.x(group[0].at), _span(group[0].number, group[-1].number), _told(group)) for group in groups
         ]
+
+
+def _told(changes: Sequence[Change]) -> str:
+    """Changes in words; of many the first ones and the last."""
+    left_out = len(changes) - _TOLD_MAX
+    told = [f"{change.number}: {change.what}, {numbers.moment(change.at)}" for change in changes]
+    if left_out > 0:
+        told[_TOLD_MAX - 1 : -1] = [f"{left_out} more"]
+    return "; ".join(told)
 
 
 def visitor_charts(series: Series, results: Results, axis: TimeAxis, changes: Sequence[Change]) -> list[Chart]:
