@@ -50,10 +50,12 @@ async def read_segments(
     that were never exposed belong to no segment. QueryCanceled where it takes too long: it is the one read that
     grows with visitors.
     """
-    await connection.execute(queries("breakdown")["limit"])
+    sql = queries("breakdown")
+    for before in ("limit", "no_loops"):
+        await connection.execute(sql[before])
     cursor = await connection.execute(_statement(when), parameters)
-    # A replay goes on in the same transaction.
-    await connection.execute(queries("breakdown")["no_limit"])
+    for after in ("no_limit", "loops"):  # a replay goes on in the same transaction
+        await connection.execute(sql[after])
     rows = await cursor.fetchall()
     return Segments(
         [SegmentVisitors(*row[:4]) for row in rows],

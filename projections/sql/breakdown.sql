@@ -1,8 +1,14 @@
 -- limit: hold up nobody for long, within this transaction
 set local statement_timeout = '5s';
 
+-- no_loops: without statistics, each segment would be held against all others, within this transaction
+set local enable_nestloop = off;
+
 -- no_limit: as it was before
 set local statement_timeout to default;
+
+-- loops: likewise
+set local enable_nestloop to default;
 
 -- exposed_now: those who count as visitors of an experiment, with the segment of their first exposure
 select visitor_id, variant_id, epoch, segment

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from app.database import connect
+from projections.breakdown import read_segments
 from projections.catch_up import create_staging, use_schema
 from projections.conversions import apply as apply_conversions
 from projections.event_log import append, read_head, received_at
@@ -268,7 +269,9 @@ async def test_many_new_segments_cost_each_the_same(connection):
     project_id, tested = await new_project(connection), plan()
     shown = {"experiment": tested.experiment_id, "variant": tested.variants[0].id}
     seen = [Seen(f"v{n}", 1, **shown, referrer=f"https://{n}.example/") for n in range(3000)]
-    await write(connection, project_id, tested.created(), tested.started(), *seen)
+    await write(connection, project_id, tested.created(), tested.started())
+    async with connection.transaction():
+        await _append(connection, project_id, seen)
     await connection.execute("analyze event_log")
     began = time.monotonic()
     await catch_up_live(connection, project_id)
@@ -291,7 +294,8 @@ async def test_exposures_are_not_held_against_every_experiment_of_a_project(conn
         Seen(f"v{n}", 1, experiment=each.experiment_id, variant=each.variants[0].id)
         for n, each in enumerate(tested * 5)
     ]
-    await write(connection, project_id, *seen)
+    async with connection.transaction():
+        await _append(connection, project_id, seen)
     await create_staging(connection)
     head = (await read_head(connection, project_id)).next_position - 1
     received = [await received_at(connection, project_id, position) for position in (head - len(seen) + 1, head)]
@@ -304,3 +308,24 @@ async def test_exposures_are_not_held_against_every_experiment_of_a_project(conn
     compared = [node for node in nodes if node.get("Rows Removed by Join Filter")]
     assert compared == []
     assert max(node["Actual Rows"] * node["Actual Loops"] for node in nodes) <= 2 * len(seen)
+
+
+async def test_segments_are_not_held_against_each_other(database_url, connection):
+    """Joined without statistics, 1,500 referrers of 20,000 visitors took 190 ms, now 45."""
+    project_id, tested = await new_project(connection), plan()
+    shown = {"experiment": tested.experiment_id, "variant": tested.variants[0].id}
+    seen = [Seen(f"v{n}", 1, **shown, referrer=f"https://{n % 1000}.example/") for n in range(4000)]
+    await write(connection, project_id, tested.created(), tested.started())
+    async with connection.transaction():
+        await _append(connection, project_id, seen)
+    await catch_up_live(connection, project_id)
+    named = {"project_id": project_id, "experiment_id": tested.experiment_id, "goal": "purchase"}
+    async with await connect(database_url) as reader:
+        async with reader.transaction():
+            await use_schema(reader, await live_schema(reader))
+            found = await read_segments(reader, "now", {**named, "dimension": "referrer"})
+        await reader.execute("select pg_stat_force_next_flush()")
+    assert len(found.visitors) == 1000
+    read = "select idx_tup_read from pg_stat_user_indexes where relid = 'projection_1.segment'::regclass"
+    ((entries,),) = await (await connection.execute(read)).fetchall()
+    assert entries <= 5 * len(seen)
