@@ -98,12 +98,12 @@ async def results_page(
         facts = await read_history(connection, project_id, experiment_id, found.counted.position)
         since, until = found.counted.plan.created_at.date(), (found.time if as_of and found.time else now).date()
         told = await read_told(connection, project_id, since, until)
-    changes = history_of(facts)
     slider = _slider(found.counted.plan.created_at, now, results.as_of.time if as_of else None)
     if found.counted.segments is None:  # with them, each moment takes as long as there are visitors
         _look_ahead(services.replays, found, project_id, slider, now)
 
     def shown() -> Response[bytes]:
+        changes = history_of(facts)  # of a split that is changed each hour, thousands
         return page(
             request,
             "experiment.html",
