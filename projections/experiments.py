@@ -157,6 +157,22 @@ async def _put_plans(connection: AsyncConnection[Any], step: Step, plans: list[S
     await connection.execute(queries("experiments")["put_plans"], parameters)
 
 
+# Each with the columns of a row. Rows stand in an order that lasts: what is added comes last.
+_PARTS: tuple[tuple[str, tuple[str, ...], Callable[[Experiment], list[tuple[Any, ...]]]], ...] = (
+    ("planned_variants", ("variant_ids",), lambda plan: [(variant.id,) for variant in plan.variants]),
+    (
+        "planned_goals",
+        ("goals", "kinds", "event_types", "event_names", "value_fields"),
+        lambda plan: [(g.name, g.kind, g.event_type, g.event_name, g.value_field) for g in plan.goals],
+    ),
+    (
+        "planned_epochs",
+        ("epochs", "started_at"),
+        lambda plan: [(epoch.number, epoch.started_at) for epoch in plan.epochs],
+    ),
+)
+
+
 async def put_parts(
     connection: AsyncConnection[Any], project_id: UUID, plan: Experiment, before: Experiment | None
 ) -> None:
@@ -173,19 +189,3 @@ async def put_parts(
         if added := rows[len(old) :]:
             values = dict(zip(columns, map(list, zip(*added, strict=True)), strict=True))
             await connection.execute(queries("experiments")[f"put_{part}"], {**keys, **values})
-
-
-# Each with the columns of a row.
-_PARTS: tuple[tuple[str, tuple[str, ...], Callable[[Experiment], list[tuple[Any, ...]]]], ...] = (
-    ("planned_variants", ("variant_ids",), lambda plan: [(variant.id,) for variant in plan.variants]),
-    (
-        "planned_goals",
-        ("goals", "kinds", "event_types", "event_names", "value_fields"),
-        lambda plan: [(g.name, g.kind, g.event_type, g.event_name, g.value_field) for g in plan.goals],
-    ),
-    (
-        "planned_epochs",
-        ("epochs", "started_at"),
-        lambda plan: [(epoch.number, epoch.started_at) for epoch in plan.epochs],
-    ),
-)

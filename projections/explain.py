@@ -184,7 +184,7 @@ async def _explain(
     since: Any = await (await connection.execute(sql["counts_since"], parameters)).fetchone()
     judgements: dict[int, list[Judgement]] = {}
     if rows:
-        after, until = max(first_position - 1, since[0]), rows[-1][0]
+        after, until = max(first_position - 1, since[0]), rows[:EVENTS_MAX][-1][0]
         for judgement in await judge(connection, project_id, experiment_id, unit_id, after, until):
             judgements.setdefault(judgement.position, []).append(judgement)
     exposure = Exposure(*first[:3]) if first else None

@@ -4,10 +4,10 @@ set local statement_timeout = '5s';
 -- no_loops: without statistics, each segment would be held against all others, within this transaction
 set local enable_nestloop = off;
 
--- no_limit: as it was before
+-- no_limit: as the session has it
 set local statement_timeout to default;
 
--- loops: likewise
+-- loops: joins as the session has them
 set local enable_nestloop to default;
 
 -- exposed_now: those who count as visitors of an experiment, with the segment of their first exposure

@@ -255,7 +255,7 @@ from (
            s.variant_id, s.epoch, s.first_exposed_at, s.multiple
     from staged_exposure s
     -- Of many visitors few convert: asked for all at once, the index is walked along, not entered for each of them.
-    -- A hash, whatever is estimated: `is true` keeps it from being a join.
+    -- A hash as far as memory goes, where joins are loops without statistics: `is true` keeps it from being one.
     where (
         s.visitor_id in (
             select g.unit_id from goal_event g

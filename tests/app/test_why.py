@@ -7,6 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from app.http.dashboard import why
 from projections.explain import EVENTS_MAX
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_project
 from tests.app.test_dashboard import address, visitor, words
@@ -135,15 +136,54 @@ async def test_events_of_a_busy_visitor_have_pages(
     asked = await visitor.get(f"{address(experiment)}/why", params={"q": late})
     assert _positions(asked.text) == _positions(second.text)[4:]
     assert asked.text.count('aria-current="true"') == 1
-    written = await visitor.get(f"{address(experiment)}/why", params={"q": f"#{late[:1]},{late[1:]}"})
-    assert _positions(written.text) == _positions(asked.text)
     early = await visitor.get(f"{address(experiment)}/why", params={"q": _positions(first.text)[4]})
     assert _positions(early.text) == _positions(first.text)
     elsewhere = await visitor.get(f"{address(experiment)}/why", params={"q": late, "from": "1"})
-    assert "stands on another page of the list" in words(elsewhere)
+    assert "It stands on another page of the list" in words(elsewhere)
+    assert _positions(elsewhere.text) == _positions(first.text)
     for wrong in ("-1", "x", "9" * 30):
         page = await visitor.get(f"{address(experiment)}/why", params={"q": "zed", "from": wrong})
         assert _positions(page.text) == _positions(first.text)
+
+
+async def test_an_event_that_no_list_has_leaves_the_list_as_it_is(
+    visitor: httpx.AsyncClient, project: HttpProject, experiment: Json
+) -> None:
+    """A repeated impression is told for what it is; one of an unknown variant is listed, if on another page."""
+    await project.accepted(impression(experiment, 1, "zed"), *[conversion("zed") for _ in range(EVENTS_MAX + 1)])
+    strange = impression(experiment, 1, "zed")
+    strange["eventData"]["variantId"] = str(uuid4())
+    await project.accepted(impression(experiment, 1, "zed"), strange)
+    end = (await project.results(experiment))["asOf"]["position"]
+    first = await visitor.get(f"{address(experiment)}/why", params={"q": "zed"})
+    repeated = await visitor.get(f"{address(experiment)}/why", params={"q": end - 1})
+    assert "It is a repeated impression of a variant that was seen before" in words(repeated)
+    assert _positions(repeated.text) == _positions(first.text)
+    unknown = await visitor.get(f"{address(experiment)}/why", params={"q": end})
+    assert _positions(unknown.text) == [str(end)]
+    assert "no, unknown_variant" in words(unknown)
+    elsewhere = await visitor.get(f"{address(experiment)}/why", params={"q": end, "from": 1})
+    assert "It stands on another page of the list" in words(elsewhere)
+    assert "repeated impression" not in words(elsewhere)
+
+
+async def test_where_a_list_begins_does_not_change_who_is_asked_for(
+    visitor: httpx.AsyncClient, experiment: Json
+) -> None:
+    """Behind the last event of a visitor there is none, and still it is a visitor."""
+    page = await visitor.get(f"{address(experiment)}/why", params={"q": "eve", "from": "500"})
+    assert "Taken for a visitor." in words(page)
+    assert "None from position 500 on." in words(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("7", 7), ("007", 7), ("1,234", 1234), ("12,345,678", 12345678)]
+    + [(text, None) for text in ("", "1,2", "1,23,456", "1234,567", ",123", "-1", "1.5", "٣", "9" * 19)],
+)
+def test_a_position_is_written_with_commas_or_without(text: str, position: int | None) -> None:
+    """As pages write it or as exports do; an idempotency key with a comma is none."""
+    assert why._as_position(text) == position  # noqa: SLF001
 
 
 def _positions(page: str) -> list[str]:

@@ -9,13 +9,14 @@ from typing import Any
 from hypothesis import given
 
 from app.database import connect
-from domain.events import Fact
+from domain.events import ExperimentDetailsChanged, Fact
 from domain.experiment import Goal
-from projections.catch_up import create_staging
+from projections.catch_up import create_staging, use_schema
+from projections.conversions import judge
 from projections.explain import EVENTS_MAX, JUDGEMENTS_MAX, Visitor, event_at, explain, search_event
-from projections.generations import catch_up_live
+from projections.generations import catch_up_live, live_schema
 from tests.projections.any_log import for_any_log
-from tests.projections.log_of_events import Seen, new_project, plan, write
+from tests.projections.log_of_events import START, Seen, new_project, plan, write
 from tests.projections.oracle import Expected
 from tests.projections.test_tallies import PLANS, logs
 
@@ -115,7 +116,7 @@ async def test_an_event_is_found_by_its_id(connection) -> None:
 
 
 async def test_a_busy_visitor_is_listed_in_parts(connection) -> None:
-    """Each part begins where the one before says that it goes on, and only its events are judged."""
+    """Each part begins where the one before says that it goes on."""
     project_id, tested = await new_project(connection), plan()
     await write(connection, project_id, tested.created(), tested.started())
     bought = Seen("ann", 2, "conversion", "purchase")
@@ -148,3 +149,35 @@ async def test_events_that_many_goals_count_are_listed_in_smaller_parts(connecti
     assert found is not None
     assert [len(event.outcomes) for event in found.events] == [50] * (JUDGEMENTS_MAX // 50)
     assert found.goes_on_at == found.events[-1].position + 1
+
+
+async def test_only_events_of_a_range_are_judged(connection) -> None:
+    """Of a visitor with thousands of events a page judges those that it lists."""
+    project_id, tested = await new_project(connection), plan()
+    bought = Seen("ann", 2, "conversion", "purchase")
+    seen = Seen("ann", 1, experiment=tested.experiment_id, variant=tested.variants[0].id)
+    await write(connection, project_id, tested.created(), tested.started(), *[bought] * 9, seen)
+    await catch_up_live(connection, project_id)
+    async with connection.transaction():
+        await use_schema(connection, await live_schema(connection))
+        judged = await judge(connection, project_id, tested.experiment_id, "ann", 4, 7)
+    assert {each.position for each in judged} == {5, 6, 7}
+
+
+async def test_an_event_from_before_a_plan_began_anew_is_judged_by_nobody(connection) -> None:
+    """A draft whose window changes starts from nothing: what named it before counts for no goal."""
+    project_id, tested = await new_project(connection), plan()
+    chosen = {"experiment": tested.experiment_id, "variant": tested.variants[0].id}
+    bought = Seen("ann", 2, "conversion", "purchase", **chosen)
+    changed = ExperimentDetailsChanged(
+        at=START, actor="test", experiment_id=tested.experiment_id, attribution_window_hours=5
+    )
+    seen = Seen("ann", 1, **chosen)
+    await write(connection, project_id, tested.created(), seen, bought, changed, tested.started(), bought)
+    await catch_up_live(connection, project_id)
+    found = await explain(connection, project_id, tested.experiment_id, "ann")
+    assert found is not None
+    assert [(event.position, event.counts, len(event.outcomes)) for event in found.events] == [
+        (3, False, 0),
+        (6, True, len(tested.goals)),
+    ]

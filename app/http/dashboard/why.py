@@ -1,5 +1,6 @@
 """Why was this counted: one visitor or one event of an experiment, with the rule that decided."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,15 +19,20 @@ from projections.explain import Explained, LogEvent, Visitor
 
 _QUERY_CHARACTERS_MAX = 256
 _POSITION_DIGITS_MAX = 18
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 
 class Asked(NamedTuple):
-    """What was entered, what it was taken for, and the event that it stands for, if it is one."""
+    """What was entered, what it was taken for, and the event that it stands for, if it is one.
+
+    `is_listed`: the event is one of those that touch the experiment, on this page of the list or another.
+    """
 
     text: str
     taken_for: str | None
-    event: LogEvent | None
-    why_not_found: str | None
+    event: LogEvent | None = None
+    why_not_found: str | None = None
+    is_listed: bool = False
 
 
 @get("/experiments/{experiment_id:str}/why", include_in_schema=False)
@@ -58,7 +64,7 @@ async def why_page(request: AnyRequest, experiment_id: FromPath[str]) -> Respons
         epoch=_epoch(visitor),
         window_ends=_window_ends(visitor),
         names={variant.id: variant.name for variant in visitor.plan.variants},
-        said=_said(visitor, asked.event) if asked and asked.event else None,
+        said=_said(visitor, asked, asked.event) if asked and asked.event else None,
         rule=_rule,
     )
 
@@ -71,28 +77,41 @@ async def _find(
     Of the visitor's events those from a position on; if none is named, from the first one on, or from the event
     on where the first ones do not go so far.
     """
-    first = first_position or 0
-    visitor = await explain.explain(connection, project_id, experiment_id, text, first_position=first)
-    if visitor is None or visitor.exposure or visitor.events:
-        event_id = _as_uuid(text)
-        alone = visitor is not None and not visitor.exposure and event_id is not None
-        taken_for: str | None = "event without a visitor" if alone else "visitor"
-        return Asked(text, taken_for, None, None), visitor
+
+    async def ask(unit_id: str, first: int) -> Visitor | None:
+        return await explain.explain(connection, project_id, experiment_id, unit_id, first_position=first)
+
+    visitor = await ask(text, first_position or 0)
+    if visitor is None:
+        return Asked(text, None), None
+    is_known = bool(visitor.exposure or visitor.events)
+    if first_position and not is_known:  # no event so far on, which says nothing of who it is
+        whole = await ask(text, 0)
+        is_known = whole is not None and bool(whole.events)
+    if is_known:
+        alone = not visitor.exposure and _as_uuid(text) is not None
+        return Asked(text, "event without a visitor" if alone else "visitor"), visitor
     taken_for, event, why_not = await _find_event(connection, project_id, text)
-    if event is not None:
-        unit_id = event.unit_id
-        visitor = await explain.explain(connection, project_id, experiment_id, unit_id, first_position=first)
-        lies_behind = visitor and visitor.goes_on_at is not None and visitor.goes_on_at <= event.position
-        if lies_behind and first_position is None:
-            first = event.position
-            visitor = await explain.explain(connection, project_id, experiment_id, unit_id, first_position=first)
-    return Asked(text, taken_for, event, why_not), visitor
+    if event is None:
+        return Asked(text, taken_for, None, why_not), visitor
+    visitor = await ask(event.unit_id, first_position or 0)
+    if visitor is None or _holds(visitor, event):
+        return Asked(text, taken_for, event, is_listed=visitor is not None), visitor
+    there = await ask(event.unit_id, event.position)
+    is_listed = there is not None and _holds(there, event)
+    return Asked(
+        text, taken_for, event, is_listed=is_listed
+    ), visitor if first_position or not is_listed else there
+
+
+def _holds(visitor: Visitor, event: LogEvent) -> bool:
+    return any(listed.position == event.position for listed in visitor.events)
 
 
 async def _find_event(
     connection: AsyncConnection[Any], project_id: UUID, text: str
 ) -> tuple[str | None, LogEvent | None, str | None]:
-    position = _as_position(text.removeprefix("#").replace(",", ""))  # as pages write it
+    position = _as_position(text.removeprefix("#"))
     if position is not None:
         event = await explain.event_at(connection, project_id, position)
         return "position", event, None if event else "The log has no event at this position, or it is archived."
@@ -118,10 +137,10 @@ def _why_not_found(*, known: bool) -> str:
     )
 
 
-def _said(visitor: Visitor, event: LogEvent) -> str | None:  # noqa: PLR0911  (a case each)
-    """What became of an event that is not in the visitor's list; None when it is there."""
-    if any(listed.position == event.position for listed in visitor.events):
-        return None
+def _said(visitor: Visitor, asked: Asked, event: LogEvent) -> str | None:  # noqa: PLR0911  (a case each)
+    """What became of an event that is not in the list that is shown; None when it is there."""
+    if asked.is_listed:
+        return None if _holds(visitor, event) else "It stands on another page of the list below."
     plan = visitor.plan
     if event.source == "management":
         return "It is a change of the project or of an experiment, no event of a visitor."
@@ -139,7 +158,7 @@ def _said(visitor: Visitor, event: LogEvent) -> str | None:  # noqa: PLR0911  (a
         goal.event_type == event.event_type and goal.event_name in {None, event.event_name} for goal in plan.goals
     ):
         return "No goal of this experiment counts such events."
-    return "It came before this experiment counted anything, or stands on another page of the list."
+    return "It came before this experiment counted anything."
 
 
 def _epoch(visitor: Visitor) -> Epoch | None:
@@ -165,8 +184,10 @@ def _rule(event: Explained, reason: UnattributedReason | None, plan: Experiment)
 
 
 def _as_position(text: str) -> int | None:
-    is_one = text.isascii() and text.isdigit() and len(text) <= _POSITION_DIGITS_MAX
-    return int(text) if is_one else None
+    """A position as exports or as pages write it."""
+    digits = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
+    is_one = digits.isascii() and digits.isdigit() and len(digits) <= _POSITION_DIGITS_MAX
+    return int(digits) if is_one else None
 
 
 def _as_uuid(text: str) -> UUID | None:
