@@ -59,6 +59,8 @@ async def apply_facts(connection: AsyncConnection[Any], step: Step) -> list[UUID
     rows = await (await connection.execute(sql["facts"], step_parameters(step))).fetchall()
     stored = dict(rows)
     placed = _placed(rows)
+    if not placed:  # keys, users and share links
+        return []
     by_experiment: dict[UUID, list[PlacedFact]] = {}
     for each in placed:
         by_experiment.setdefault(each.fact.experiment_id, []).append(each)
@@ -106,10 +108,9 @@ def _voids(fact: ExperimentFact) -> bool:
     )
 
 
-async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> Experiment | None:
+async def read_plan(connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID) -> StoredPlan | None:
     """The experiment as it stands at the checkpoint; None when the project has no such one."""
-    found = (await _read_plans(connection, project_id, [experiment_id])).get(experiment_id)
-    return found.state if found else None
+    return (await _read_plans(connection, project_id, [experiment_id])).get(experiment_id)
 
 
 async def _read_plans(

@@ -17,7 +17,7 @@ from domain.experiment import Experiment
 from projections.conversions import Judgement, judge
 from projections.event_ids import time_of
 from projections.event_log import position_at, read_head, received_at
-from projections.experiments import read_plan
+from projections.experiments import StoredPlan, read_plan
 from projections.generations import read_from_live
 from projections.queries import queries
 
@@ -181,10 +181,9 @@ async def _explain(
     first: Any = await (await connection.execute(sql["exposure"], parameters)).fetchone()
     variants = await (await connection.execute(sql["variants"], parameters)).fetchall()
     rows = await (await connection.execute(sql["events"], parameters)).fetchall()
-    since: Any = await (await connection.execute(sql["counts_since"], parameters)).fetchone()
     judgements: dict[int, list[Judgement]] = {}
     if rows:
-        after, until = max(first_position - 1, since[0]), rows[:EVENTS_MAX][-1][0]
+        after, until = max(first_position - 1, plan.counted_after), rows[:EVENTS_MAX][-1][0]
         for judgement in await judge(connection, project_id, experiment_id, unit_id, after, until):
             judgements.setdefault(judgement.position, []).append(judgement)
     exposure = Exposure(*first[:3]) if first else None
@@ -198,14 +197,14 @@ async def _explain(
     received: dict[int, datetime] = dict(await cursor.fetchall())
     return Visitor(
         unit_id=unit_id,
-        plan=plan,
+        plan=plan.state,
         exposure=exposure,
         epoch=first[3] if first else None,
         multiple=bool(first and first[4]),
         variants=[Exposure(*row) for row in variants],
         received=received,
         first_position=first_position,
-        events=[_explained(row, received, judgements.get(row[0], []), since) for row in listed],
+        events=[_explained(row, received, judgements.get(row[0], []), plan) for row in listed],
         goes_on_at=rows[len(listed)][0] if len(listed) < len(rows) else None,
     )
 
@@ -220,11 +219,11 @@ def _explained(
     row: tuple[Any, ...],
     received: dict[int, datetime],
     judgements: list[Judgement],
-    since: tuple[int, int | None, int | None],
+    plan: StoredPlan,
 ) -> Explained:
     position, occurred_at, event_type, event_name, _variant, explicit, misnamed = row
-    counted_after, started, stopped = since
-    counts = position > counted_after
+    started, stopped = plan.started_position, plan.stopped_position
+    counts = position > plan.counted_after
     reason = None
     if misnamed is not None:
         reason = UnattributedReason[misnamed.upper()]

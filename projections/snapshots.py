@@ -206,7 +206,7 @@ async def _copy(connection: AsyncConnection[Any], begin: "_Begin", project_id: U
         await use_schema(connection, TEMPORARY)
         plan = await read_plan(connection, project_id, experiment_id)
         if plan is not None:
-            await put_parts(connection, project_id, plan, None)
+            await put_parts(connection, project_id, plan.state, None)
 
 
 class _Begin(NamedTuple):

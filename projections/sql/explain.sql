@@ -9,11 +9,6 @@ from variant_exposure
 where project_id = %(project_id)s and visitor_id = %(unit_id)s and experiment_id = %(experiment_id)s
 order by exposed_at, variant_id;
 
--- counts_since: behind which position an experiment counts, and where it was started and stopped
-select counted_after, started_position, stopped_position
-from experiment_plan
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
-
 -- events: a unit's events that touch an experiment: those that a goal of it may count, and those misnamed
 (
     select position, occurred_at, event_type, event_name, variant_id, experiment_id is not null, null

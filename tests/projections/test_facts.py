@@ -78,7 +78,7 @@ async def test_a_change_of_weights_adds_an_epoch_and_writes_none_anew(connection
         await catch_up_live(connection, project_id)
 
     known = await _plan(connection, project_id)
-    assert [epoch.number for epoch in known.epochs] == list(range(1, 42))
+    assert [epoch.number for epoch in known.state.epochs] == list(range(1, 42))
     await connection.execute("select pg_stat_force_next_flush()")
     written = "select n_tup_ins, n_tup_del from pg_stat_user_tables where relid = %s::regclass"
     schema = await live_schema(connection)

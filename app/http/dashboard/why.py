@@ -99,9 +99,9 @@ async def _find(
         return Asked(text, taken_for, event, is_listed=visitor is not None), visitor
     there = await ask(event.unit_id, event.position)
     is_listed = there is not None and _holds(there, event)
-    return Asked(
-        text, taken_for, event, is_listed=is_listed
-    ), visitor if first_position or not is_listed else there
+    if is_listed and not first_position:
+        visitor = there
+    return Asked(text, taken_for, event, is_listed=is_listed), visitor
 
 
 def _holds(visitor: Visitor, event: LogEvent) -> bool:
