@@ -80,7 +80,7 @@ async def catch_up(
             if head <= after:
                 return Progress(after, head)
             is_live = ends is None and only is None
-            end = steps.live_end(after, head) if is_live else steps.common_end(after)
+            end = steps.live_end(after, head, left_at) if is_live else steps.common_end(after)
             until = min(head, end, shown_until or head, *_next_of(ends, after))
             if events_max is not None:
                 until = min(until, after + events_max)

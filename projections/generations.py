@@ -225,7 +225,7 @@ async def _fill(
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
-            ends = await _ends(builder, project_id, old, steps.EVENTS_BETWEEN_REBUILT_MIN)
+            ends = await _ends(builder, project_id, old, is_rebuild=True)
             await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
 
 
@@ -242,7 +242,7 @@ async def _flip(
     async with keeper.transaction():
         positions = await _hold_still(keeper, old)
         for project_id, position in positions.items():
-            ends = await _ends(builder, project_id, old, steps.EVENTS_BETWEEN_REBUILT_MIN)
+            ends = await _ends(builder, project_id, old, is_rebuild=True)
             await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
         differences = []
         if await has_layout(builder):
@@ -323,9 +323,12 @@ async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID
 
 
 async def _ends(
-    connection: AsyncConnection[Any], project_id: UUID, schema: str, between_min: int = 0
+    connection: AsyncConnection[Any], project_id: UUID, schema: str, *, is_rebuild: bool = False
 ) -> list[int] | None:
-    """Where a project has snapshots in a generation, for another to have them too; None in other layouts."""
+    """Where a project has snapshots in a generation, for another to have them too; None in other layouts.
+
+    Of those of a long log a rebuild has fewer.
+    """
     if not await has_layout(connection):
         return None
     cursor = await connection.execute(
@@ -334,11 +337,8 @@ async def _ends(
         ),
         (project_id,),
     )
-    ends: list[int] = []
-    for (position,) in await cursor.fetchall():
-        if position >= (ends[-1] if ends else 0) + between_min:
-            ends.append(position)
-    return ends
+    positions = [position for (position,) in await cursor.fetchall()]
+    return steps.rebuilt_ends(positions) if is_rebuild else positions
 
 
 async def _lagging(connection: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int, int]]:

@@ -1,6 +1,7 @@
 """One step of catching up: a range of a project's log under one plan."""
 
 import re
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
@@ -22,12 +23,13 @@ YOUNG_COMMON_ENDS = 10
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
 EVENTS_BETWEEN_SNAPSHOTS_MIN = 1_250
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
-# While a log is young, no step of the live tables takes more events than this: a step of so few costs as much by
-# itself as for its events, but a first look at any moment of the first 100,000 events is quick, even had they come
-# at once. Only a worker that has fallen this far behind takes more, so that results stay fresh.
-YOUNG_STEP_EVENTS_MAX = 1_250
+# While a log is young, each step of the live tables ends where a snapshot is due: a step of so few events costs as
+# much by itself as for them, but a first look at any of its moments is quick, even had all come at once. Only a
+# worker that has fallen this far behind takes more, so that results stay fresh.
+YOUNG_EVENTS_MAX = 100_000
 YOUNG_BEHIND_EVENTS_MAX = 25_000
-# A rebuild leaves only those of the live generation with so many events between: with all it took thrice as long.
+# Later on a rebuild leaves only those of the live generation with so many events between: with all it took thrice
+# as long.
 EVENTS_BETWEEN_REBUILT_MIN = 20_000
 # PostgreSQL 15 has no word for how a column of a new table is stored.
 _STORAGE_SINCE = 160_000
@@ -79,17 +81,33 @@ def common_end(after: int) -> int:
     return (after // COMMON_END_EVENTS + 1) * COMMON_END_EVENTS
 
 
-def live_end(after: int, head: int) -> int:
-    """Where a step of the live tables behind a position ends at the latest, in a log that ends at `head`."""
+def live_end(after: int, head: int, newest: int) -> int:
+    """Where a step of the live tables behind a position ends at the latest, in a log that ends at `head`.
+
+    `newest` is where the newest snapshot was left.
+    """
     end = common_end(after)
-    is_small = after < COMMON_END_EVENTS and head - after <= YOUNG_BEHIND_EVENTS_MAX
-    return min(end, after + YOUNG_STEP_EVENTS_MAX) if is_small else end
+    if after >= YOUNG_EVENTS_MAX or head - after > YOUNG_BEHIND_EVENTS_MAX:
+        return end
+    due = newest + EVENTS_BETWEEN_SNAPSHOTS_MIN
+    # A rebuild leaves fewer.
+    return min(end, due if due > after else after + EVENTS_BETWEEN_SNAPSHOTS_MIN)
 
 
 def leaves_snapshot(until: int, newest: int) -> bool:
     """Whether a step that ends at `until` leaves a snapshot, where the newest one was left at `newest`."""
     between_min = max(EVENTS_BETWEEN_SNAPSHOTS_MIN, until * LOG_BETWEEN_SNAPSHOTS_MIN)
     return until == common_end(until - 1) or until - newest >= between_min
+
+
+def rebuilt_ends(snapshots: Sequence[int]) -> list[int]:
+    """At which snapshots of the live tables a rebuild leaves some too; `snapshots` are in order."""
+    ends: list[int] = []
+    for position in snapshots:
+        newest = ends[-1] if ends else 0
+        if position <= YOUNG_EVENTS_MAX or position - newest >= EVENTS_BETWEEN_REBUILT_MIN:
+            ends.append(position)
+    return ends
 
 
 async def run_queries(

@@ -157,17 +157,28 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
     assert 400 < len(left) < 1_000
 
 
-def test_live_steps_of_a_young_log_are_small_and_each_leaves_a_snapshot() -> None:
-    """However fast events come, so that a first look at any of them replays few; not where many wait already."""
-    position, steps_taken = 0, 0
-    while position < steps.COMMON_END_EVENTS:
-        end = steps.live_end(position, position + steps.YOUNG_BEHIND_EVENTS_MAX)
-        assert 0 < end - position <= steps.YOUNG_STEP_EVENTS_MAX
-        assert steps.leaves_snapshot(end, position)
-        position, steps_taken = end, steps_taken + 1
-    assert steps_taken == 80
-    assert steps.live_end(position, position + 1) == 2 * steps.COMMON_END_EVENTS
-    assert steps.live_end(0, steps.YOUNG_BEHIND_EVENTS_MAX + 1) == 10_000
+def test_live_steps_of_a_young_log_end_where_a_snapshot_is_due() -> None:
+    """However events come, so that a first look at any of them replays few; not where many wait already."""
+    chance, position, newest = random.Random(1), 0, 0
+    while position < steps.YOUNG_EVENTS_MAX:
+        head = position + chance.choice((1, 400, 900, steps.YOUNG_BEHIND_EVENTS_MAX))
+        position = min(head, steps.live_end(position, head, newest))
+        assert position - newest <= steps.EVENTS_BETWEEN_SNAPSHOTS_MIN
+        if steps.leaves_snapshot(position, newest):
+            newest = position
+    assert newest == position == steps.YOUNG_EVENTS_MAX
+    assert steps.live_end(position, position + 1, newest) == 2 * steps.COMMON_END_EVENTS
+    assert steps.live_end(0, steps.YOUNG_BEHIND_EVENTS_MAX + 1, 0) == 10_000
+    assert steps.live_end(7_000, 9_000, 2_000) == 8_250, "after a rebuild there may be fewer"
+
+
+def test_a_rebuild_leaves_all_snapshots_of_a_young_log_and_few_of_a_long_one() -> None:
+    """With all of them it took thrice as long; the first 100,000 events take little time anyway."""
+    young = list(range(1_250, steps.YOUNG_EVENTS_MAX + 1, 1_250))
+    assert steps.rebuilt_ends(young) == young
+    long = list(range(102_000, 200_001, 2_000))
+    assert steps.rebuilt_ends(young + long) == [*young, 120_000, 140_000, 160_000, 180_000, 200_000]
+    assert steps.rebuilt_ends([]) == []
 
 
 async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, database_url, monkeypatch) -> None:
@@ -193,6 +204,7 @@ async def test_a_past_position_costs_the_events_behind_its_snapshot(connection, 
 async def test_a_past_position_costs_the_events_behind_a_step(connection, database_url, monkeypatch) -> None:
     """A worker close behind its log leaves snapshots where its steps end, and a rebuild leaves some of them."""
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", 30)
+    monkeypatch.setattr(steps, "YOUNG_EVENTS_MAX", 0)
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 70)
     project_id = await new_project(connection)
     variant = EXPERIMENT.variants[0].id
@@ -471,6 +483,7 @@ async def test_a_rebuild_keeps_the_snapshots(connection, database_url, monkeypat
     monkeypatch.setattr(steps, "COMMON_END_EVENTS", common)
     monkeypatch.setattr(steps, "YOUNG_COMMON_ENDS", 1)
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
+    monkeypatch.setattr(steps, "YOUNG_EVENTS_MAX", 0)
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 0)
     project_id = await new_project(connection)
     a, b = EXPERIMENT.variants
