@@ -58,7 +58,7 @@ async def apply_facts(connection: AsyncConnection[Any], step: Step) -> list[UUID
     sql = queries("experiments")
     rows = await (await connection.execute(sql["facts"], step_parameters(step))).fetchall()
     stored = dict(rows)
-    placed = _placed(rows)
+    placed = placed_facts(rows)
     if not placed:  # keys, users and share links
         return []
     by_experiment: dict[UUID, list[PlacedFact]] = {}
@@ -121,23 +121,8 @@ async def _read_plans(
     return {experiment_id: StoredPlan(decode_plan(state), *placed) for experiment_id, state, *placed in rows}
 
 
-async def read_facts(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, until: int
-) -> list[PlacedFact]:
-    """The facts of one experiment up to a position, in order."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id, "until": until}
-    return _placed(await (await connection.execute(queries("experiments")["history"], parameters)).fetchall())
-
-
-async def read_later_facts(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, after: int, until: int
-) -> list[PlacedFact]:
-    """The same from the log, behind the checkpoint `after`."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id, "after": after, "until": until}
-    return _placed(await (await connection.execute(queries("experiments")["later"], parameters)).fetchall())
-
-
-def _placed(rows: list[Any]) -> list[PlacedFact]:
+def placed_facts(rows: list[Any]) -> list[PlacedFact]:
+    """Facts of experiments among rows of position and stored fact."""
     facts = ((position, decode_fact(stored)) for position, stored in rows)
     return [PlacedFact(position, fact) for position, fact in facts if isinstance(fact, ExperimentFact)]
 

@@ -13,9 +13,8 @@ from psycopg import AsyncConnection
 
 from domain.experiment import Experiment, Goal
 from projections.breakdown import Dimension, Segments, read_segments
-from projections.catch_up import checkpoint
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
-from projections.experiments import PlacedFact, read_facts, read_later_facts
+from projections.experiments import PlacedFact, placed_facts
 from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
 from projections.generations import FLIP_TRIES, ask_live, read_from_live
 from projections.queries import queries
@@ -165,15 +164,8 @@ async def read_history(
     connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, until: int
 ) -> list[PlacedFact]:
     """Who changed what of an experiment, up to a position, which the live tables need not have come to."""
-
-    async def read() -> list[PlacedFact]:
-        counted = await checkpoint(connection, project_id)
-        facts = await read_facts(connection, project_id, experiment_id, until)
-        if counted < until:
-            facts += await read_later_facts(connection, project_id, experiment_id, counted, until)
-        return facts
-
-    return await read_from_live(connection, read)
+    asked = {"project_id": project_id, "experiment_id": experiment_id, "until": until}
+    return placed_facts(await ask_live(connection, queries("experiments")["history"], asked))
 
 
 async def _read(

@@ -57,6 +57,8 @@ def _environment() -> Environment:
         loader=PackageLoader("app", "templates"),
         # For every file, whatever it is called: names of experiments may be hostile.
         autoescape=True,
+        # They come with the program: to look whether each has changed was a twentieth of a page.
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -11,6 +11,7 @@ from domain.experiment import Goal
 from projections.catch_up import catch_up, create_staging
 from projections.experiments import read_plan
 from projections.generations import catch_up_live, live_schema, verify
+from projections.results import read_history
 from tests.projections.log_of_events import START, Plan, Seen, new_project, plan, write
 
 FIRST, SECOND = plan(1), plan(2)
@@ -65,6 +66,21 @@ async def test_facts_in_one_step_do_what_they_do_one_by_one(database_url, connec
         "select counted_after, started_position, stopped_position from {}.experiment_plan where project_id = %s"
     )
     assert sorted(await _rows(connection, placed.format(schema), project_id)) == [(6, 8, 20), (7, 9, 22)]
+
+
+async def test_the_history_is_that_of_the_log_however_far_it_is_counted(connection) -> None:
+    """Facts up to a position, in order, whether counted or still only in the log; never twice, never another's."""
+    project_id = await new_project(connection)
+    facts = [FIRST.created(), SECOND.created(), FIRST.started(10), SECOND.started(10), FIRST.reweighted(20, 9, 1)]
+    await write(connection, project_id, *facts, _seen(FIRST, "ann", 1), FIRST.stopped(40))
+    await create_staging(connection)
+    schema = await live_schema(connection)
+    counted = 0
+    while counted < 7:
+        for until in range(8):
+            told = await read_history(connection, project_id, FIRST.experiment_id, until)
+            assert [fact.position for fact in told] == [at for at in (1, 3, 5, 7) if at <= until]
+        counted = (await catch_up(connection, project_id, schema, events_max=1)).position
 
 
 async def test_a_change_of_weights_adds_an_epoch_and_writes_none_anew(connection) -> None:
