@@ -14,8 +14,8 @@ import msgspec
 from app.kept import Kept
 from app.log_writer import Overloaded
 from app.replay_sessions import Connection, ReplaySessions
-from projections.event_log import positions_at, received_at
-from projections.results import Counted, Detail, read_pasts
+from projections.event_log import positions_at
+from projections.results import Counted, CountedAt, Detail, read_pasts
 from projections.snapshots import make_ready
 
 REPLAYS_WAITING_MAX = 8
@@ -165,8 +165,8 @@ class Replays:
         project_id, experiment_id, position, detail = moment
         pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
         async with contextlib.aclosing(pasts):
-            async for counted in pasts:
-                _tell(found, await self._keep(session, moment, counted))
+            async for read in pasts:
+                _tell(found, self._keep(moment, read))
                 _tell(told, None)
 
     async def _look_ahead(self) -> None:
@@ -208,7 +208,7 @@ class Replays:
         began = clock()
         async with contextlib.aclosing(pasts):
             for moment in missing:
-                await self._keep(session, moment, await anext(pasts))
+                self._keep(moment, await anext(pasts))
                 # No more than half of a core, whatever the log.
                 await self._rest(clock() - began)
                 if self._is_asked():
@@ -228,10 +228,11 @@ class Replays:
     def _is_asked(self) -> bool:
         return self._waiting > 0 or self._ahead is not None
 
-    async def _keep(self, session: Connection, moment: Moment, counted: Counted | None) -> Past | None:
+    def _keep(self, moment: Moment, read: CountedAt) -> Past | None:
+        counted = read.counted.get(moment.experiment_id)
         if counted is None:
             return None
-        past = Past(counted, await received_at(session, moment.project_id, moment.position))
+        past = Past(counted, read.received_at)
         self.known.put(moment, past)
         return past
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from projections.queries import queries
 from projections.steps import Step, names_for_one, run_step
 
 TABLES = ("visitor_exposure", "variant_exposure", "segment", "variant_tally", "impression_tally")
@@ -68,12 +67,3 @@ async def forget(connection: AsyncConnection[Any], step: Step, experiment_id: UU
         "forget_impressions",
     )
     await run_step(connection, "exposures", names, step, explaining=_EXPLAINING, experiment_id=experiment_id)
-
-
-async def read_visitors_by_day(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID
-) -> list[DayVisitors]:
-    """Visitors of an experiment by variant, epoch and day, the first day first."""
-    parameters = {"project_id": project_id, "experiment_id": experiment_id}
-    cursor = await connection.execute(queries("exposures")["visitors_by_day"], parameters)
-    return [DayVisitors(*row) for row in await cursor.fetchall()]

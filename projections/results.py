@@ -15,7 +15,7 @@ from domain.experiment import Experiment, Goal
 from projections.breakdown import Dimension, Segments, read_segments
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
 from projections.experiments import PlacedFact, placed_facts
-from projections.exposures import DayVisitors, Visitors, read_visitors_by_day
+from projections.exposures import DayVisitors, Visitors
 from projections.generations import FLIP_TRIES, ask_live, read_from_live
 from projections.queries import queries
 from projections.snapshots import replaying
@@ -60,8 +60,8 @@ class Counted(NamedTuple):
     segments: Segments | None = None
 
 
-class CountedNow(NamedTuple):
-    """What is counted of some experiments at the live checkpoint, and how far that is.
+class CountedAt(NamedTuple):
+    """What is counted of some experiments at a checkpoint, and how far that is.
 
     `received_at` is when the event there was received, `head` where the log ends; both of the same moment.
     """
@@ -80,6 +80,7 @@ class _Told(msgspec.Struct, frozen=True):
     head: int
     plans: dict[UUID, Experiment]
     visitors: dict[UUID, list[Visitors]]
+    visitors_by_day: dict[UUID, list[DayVisitors]] | None
     impressions: dict[UUID, dict[UUID, int]]
     outcomes: dict[UUID, list[Outcomes]]
     unattributed: dict[UUID, dict[str, int]]
@@ -100,14 +101,15 @@ async def read_live_of(
     project_id: UUID,
     experiment_ids: list[UUID],
     detail: Detail | None = None,
-) -> CountedNow:
+) -> CountedAt:
     """The same of several experiments, of one moment; without those not known there.
 
     In one round trip, but for detail. QueryCanceled where segments take too long.
     """
     if detail is None:
-        rows = await ask_live(connection, queries("results")["tallies"], _asked(project_id, experiment_ids))
-        return _counted_now(rows[0][0])
+        asked = _asked(project_id, experiment_ids, by_day=False)
+        rows = await ask_live(connection, queries("results")["tallies"], asked)
+        return _counted_at(_decode_told(rows[0][0]))
 
     async def segments(experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
         named = {"project_id": project_id, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
@@ -128,8 +130,8 @@ async def read_past(
 ) -> Counted | None:
     """The experiment as it was known at a position; None when it was not known there."""
     found = read_pasts(connection, project_id, experiment_id, [position], archive, detail)
-    [counted] = [each async for each in found]
-    return counted
+    [past] = [each async for each in found]
+    return past.counted.get(experiment_id)
 
 
 async def read_pasts(
@@ -139,7 +141,7 @@ async def read_pasts(
     positions: Sequence[int],
     archive: Path | None = None,
     detail: Detail | None = None,
-) -> AsyncGenerator[Counted | None, None]:
+) -> AsyncGenerator[CountedAt, None]:
     """The same at several positions, each at least the one before, at the cost of the events between them.
 
     The first use gives the connection tables of its own, which later ones find empty; close it after an error.
@@ -153,7 +155,7 @@ async def read_pasts(
                     await replay.go_to(positions[at])
                     read = await _read(connection, project_id, [experiment_id], detail, replay.read_segments)
                     at += 1
-                    yield read.counted.get(experiment_id)
+                    yield read
         except _FLIPPED:
             flips_left -= 1
             if not flips_left:  # else a rebuild has flipped: the new tables say the same of any position
@@ -174,36 +176,31 @@ async def _read(
     experiment_ids: list[UUID],
     detail: Detail | None,
     read_segments_of: _ReadSegments,
-) -> CountedNow:
-    asked = _asked(project_id, experiment_ids)
+) -> CountedAt:
+    asked = _asked(project_id, experiment_ids, by_day=detail is not None)
     row: Any = await (await connection.execute(queries("results")["tallies"], asked)).fetchone()
-    read = _counted_now(row[0])
+    told = _decode_told(row[0])
+    read = _counted_at(told)
     if detail is None:
         return read
     for experiment_id, counted in read.counted.items():
         goal = detail.choose(counted.plan)
         if goal is not None:
-            by_day = await _read_by_day(connection, project_id, experiment_id, goal)
+            visitors = (told.visitors_by_day or {}).get(experiment_id, [])
+            outcomes = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
             segments = await read_segments_of(experiment_id, goal, detail.by) if detail.by else None
-            read.counted[experiment_id] = counted._replace(by_day=by_day, segments=segments)
+            read.counted[experiment_id] = counted._replace(
+                by_day=ByDay(goal, visitors, outcomes), segments=segments
+            )
     return read
 
 
-async def _read_by_day(
-    connection: AsyncConnection[Any], project_id: UUID, experiment_id: UUID, goal: Goal
-) -> ByDay:
-    visitors = await read_visitors_by_day(connection, project_id, experiment_id)
-    outcomes = await read_outcomes_by_day(connection, project_id, experiment_id, goal.name)
-    return ByDay(goal, visitors, outcomes)
-
-
-def _asked(project_id: UUID, experiment_ids: list[UUID]) -> dict[str, Any]:
+def _asked(project_id: UUID, experiment_ids: list[UUID], *, by_day: bool) -> dict[str, Any]:
     # Under NIL stands what is unattributed of the whole project.
-    return {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL]}
+    return {"project_id": project_id, "experiment_ids": [*experiment_ids, NIL], "by_day": by_day}
 
 
-def _counted_now(text: str) -> CountedNow:
-    told = _decode_told(text)
+def _counted_at(told: _Told) -> CountedAt:
     found = {}
     for experiment_id, plan in told.plans.items():
         reasons = Counter(told.unattributed.get(experiment_id, {}))
@@ -216,4 +213,4 @@ def _counted_now(text: str) -> CountedNow:
             outcomes=told.outcomes.get(experiment_id, []),
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
         )
-    return CountedNow(found, told.position, told.received_at, told.head)
+    return CountedAt(found, told.position, told.received_at, told.head)

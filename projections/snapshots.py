@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 from psycopg import AsyncConnection, generators
@@ -49,20 +50,23 @@ _COPYING = (
 _SEEDING = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
 
 
+# The sessions that have the tables and calls of replays.
+_ready: WeakSet[AsyncConnection[Any]] = WeakSet()
+
+
 class Replay:
     """One experiment on its way through the log, in temporary tables, from a snapshot on."""
 
     def __init__(
         self,
         connection: AsyncConnection[Any],
-        live: str,
         begin: "_Begin",
         project_id: UUID,
         experiment_id: UUID,
         archive: Path | None,
     ) -> None:
         """Begin with the tallies of a snapshot, which the temporary tables hold already."""
-        self._connection, self._live, self._archive = connection, live, archive
+        self._connection, self._live, self._archive = connection, begin.live, archive
         self._at, self._next_at = begin.position, begin.next_at
         self._has_snapshot, self._is_first = begin.snapshot > 0, True
         self._project_id, self._experiment_id = project_id, experiment_id
@@ -123,14 +127,13 @@ async def replaying(
     generation that the snapshot is read from: begin anew.
     """
     await make_ready(connection)
-    live = await live_schema(connection)
     async with connection.transaction():
-        begin = await _begin(connection, live, project_id, position)
+        begin = await _begin(connection, project_id, position)
         # A file of the archive is shown before what is rolled back, so that the next replay finds it shown.
         shown_until = await show_log(connection, project_id, begin.position + 1, archive)
         async with _forgotten(connection):
             await _copy(connection, begin, project_id, experiment_id)
-            yield Replay(connection, live, begin, project_id, experiment_id, archive)
+            yield Replay(connection, begin, project_id, experiment_id, archive)
         if shown_until is not None:  # what was planned after that file, for the log itself, would read this again
             await connection.execute("discard plans")
 
@@ -159,13 +162,9 @@ async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
 
 async def make_ready(connection: AsyncConnection[Any]) -> None:
     """Give a session the tables and calls of replays, if it has none; that takes longer than a small replay."""
-    if not await _has_tables(connection):
+    if connection not in _ready:
         await _make_tables(connection, await live_schema(connection))
-
-
-async def _has_tables(connection: AsyncConnection[Any]) -> bool:
-    row: Any = await (await connection.execute(queries("snapshots")["has_tables"])).fetchone()
-    return bool(row[0])
+        _ready.add(connection)
 
 
 async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
@@ -187,12 +186,12 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
     connection.prepare_threshold = 0
 
 
-async def _begin(connection: AsyncConnection[Any], live: str, project_id: UUID, position: int) -> "_Begin":
+async def _begin(connection: AsyncConnection[Any], project_id: UUID, position: int) -> "_Begin":
     """The newest snapshot up to a position; shows the live tables."""
     asked = {"project_id": project_id, "wanted": position}
     async with connection.pipeline():
         await connection.execute(queries("catch_up")["plan_once"])
-        await _show(connection, live)
+        await connection.execute(queries("snapshots")["show_live"])
         row: Any = await (await connection.execute(queries("snapshots")["around"], asked)).fetchone()
     return _Begin(*row)
 
@@ -210,8 +209,9 @@ async def _copy(connection: AsyncConnection[Any], begin: "_Begin", project_id: U
 
 
 class _Begin(NamedTuple):
-    """A snapshot, the position that it shows, and that of the next one; 0 is the empty log."""
+    """A snapshot of the live tables, the position that it shows, and that of the next one; 0 is the empty log."""
 
+    live: str
     snapshot: int
     position: int
     next_at: int | None

@@ -349,10 +349,3 @@ where project_id = %(project_id)s and experiment_id = %(experiment_id)s and sinc
 
 -- forget_impressions: drop the impression tallies of a draft whose plan changed
 delete from impression_tally where project_id = %(project_id)s and experiment_id = %(experiment_id)s;
-
--- visitors_by_day: an experiment's distinct visitors by variant, epoch and day of the first exposure, in order
-select variant_id, epoch, day, visitors, multiple_exposures
-from variant_tally
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s
-  and (visitors <> 0 or multiple_exposures <> 0)
-order by day;

@@ -38,6 +38,19 @@ select json_build_object(
             group by experiment_id
         ) told
     ),
+    -- The same by the day of the first exposure, where that is wanted, the first day first.
+    'visitors_by_day', case when %(by_day)s::boolean then (
+        select coalesce(json_object_agg(experiment_id, rows), '{}')
+        from (
+            select experiment_id, json_agg(
+                json_build_array(variant_id, epoch, day, visitors, multiple_exposures) order by day
+            ) as rows
+            from variant_tally
+            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s)
+              and (visitors <> 0 or multiple_exposures <> 0)
+            group by experiment_id
+        ) told
+    ) end,
     'impressions', (
         select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (

@@ -4,9 +4,6 @@ create temporary table looked_up_unit (
     until   bigint not null
 ) on commit delete rows;
 
--- has_tables: whether this session has the tables of a replay
-select to_regclass('pg_temp.looked_up_unit') is not null;
-
 -- left_bytes: what tables of the session take, with the rows of replays that were rolled back, long values and indexes
 select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
 from pg_class
@@ -28,8 +25,12 @@ delete from staged_reason;
 delete from staged_misnamed;
 delete from staged_unattributed;
 
--- around: the newest snapshot up to a position with its own position, and where the next one is
-select coalesce(newest.snapshot, 0), coalesce(newest.position, 0),
+-- show_live: let unqualified names mean the live tables, and those with pg_temp before them the temporary ones
+select set_config('search_path', 'projection_' || generation || ', public, pg_temp', true)
+from projection_generation where state = 'live';
+
+-- around: which tables are live, the newest snapshot up to a position with its own position, and where the next one is
+select current_schema()::text, coalesce(newest.snapshot, 0), coalesce(newest.position, 0),
        (select min(position) from projection_snapshot
         where project_id = %(project_id)s and position > %(wanted)s)
 from (select) one

@@ -455,10 +455,10 @@ async def test_an_error_between_two_moments_is_told_once(project_id, tested, mon
     """To who asked; no replay is left to end itself in a session that is closed."""
     loop, complaints = asyncio.get_running_loop(), []
 
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(replays, "received_at", broken)
+    monkeypatch.setattr(Replays, "_keep", broken)
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     with pytest.raises(InterruptedError):
         await tested.derive(moment(project_id, 20))

@@ -164,6 +164,7 @@ async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, p
         "project_id": project_id,
         "project_ids": [project_id],
         "experiment_ids": [experiment.experiment_id, NIL],
+        "by_day": True,
         "time": datetime.now(UTC),
         "position": 10,
         "after": 4,

@@ -101,7 +101,8 @@ async def _check(url: str, log: list[Seen | Fact], cuts: list[int], positions: l
                 assert _shown(found) == shown[position], (found, position)
         for experiment_id, shown in expected.items():
             on_the_way = read_pasts(past, project_id, experiment_id, sorted(positions), detail=BY_REFERRER)
-            assert [_shown(found) async for found in on_the_way] == [shown[at] for at in sorted(positions)]
+            found = [read.counted.get(experiment_id) async for read in on_the_way]
+            assert [_shown(counted) for counted in found] == [shown[at] for at in sorted(positions)]
 
 
 async def _read_temporary(connection: Any, project_id: uuid.UUID, experiment_id: uuid.UUID) -> Counted | None:
@@ -250,7 +251,7 @@ async def test_moments_on_the_way_begin_anew_only_where_that_is_shorter(
     async with await connect(database_url) as past:
         positions = [12, 14, 31, 55, 118]
         found = [each async for each in read_pasts(past, project_id, EXPERIMENT.experiment_id, positions)]
-    assert [each and each.position for each in found] == positions
+    assert [each.position for each in found] == positions
     assert begun == begun_at
 
 
