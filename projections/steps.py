@@ -21,7 +21,7 @@ COMMON_END_EVENTS = 100_000
 YOUNG_COMMON_ENDS = 10
 # Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
-EVENTS_BETWEEN_SNAPSHOTS_MIN = 1_250
+EVENTS_BETWEEN_SNAPSHOTS_MIN = 625
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 # While a log is young, each step of the live tables ends where a snapshot is due: a step of so few events costs as
 # much by itself as for them, but a first look at any of its moments is quick, even had all come at once. Only a
