@@ -98,10 +98,12 @@ class Replay:
     async def read_segments(self, experiment_id: UUID, goal: Goal, by: Dimension) -> Segments:
         """The experiment's segments where the replay has come to; QueryCanceled where that takes too long."""
         asked = {**self._parameters, "experiment_id": experiment_id, "goal": goal.name, "dimension": by}
-        await self._connection.execute(queries("catch_up")["plan_each_time"])  # it reads many rows, not by keys
-        await _show(self._connection, self._live)
-        found = await read_segments(self._connection, "then", asked)
-        await use_schema(self._connection, TEMPORARY)
+        async with self._connection.pipeline():
+            # It reads many rows, not by keys.
+            await self._connection.execute(queries("catch_up")["plan_each_time"])
+            await _show(self._connection, self._live)
+            found = await read_segments(self._connection, "then", asked)
+            await use_schema(self._connection, TEMPORARY)
         return found
 
     async def _seed(self, step: Step) -> None:
@@ -188,12 +190,17 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
 
 async def _begin(connection: AsyncConnection[Any], project_id: UUID, position: int) -> "_Begin":
     """The newest snapshot up to a position; shows the live tables."""
-    asked = {"project_id": project_id, "wanted": position}
+    sql = queries("snapshots")
     async with connection.pipeline():
         await connection.execute(queries("catch_up")["plan_once"])
-        await connection.execute(queries("snapshots")["show_live"])
-        row: Any = await (await connection.execute(queries("snapshots")["around"], asked)).fetchone()
-    return _Begin(*row)
+        await connection.execute(sql["show_live"])
+        newest = await connection.execute(sql["around"], {"project_id": project_id, "wanted": position})
+        shown: Any = await (await connection.execute(sql["shown"])).fetchone()
+        around: Any = await newest.fetchone()
+    [live] = shown
+    if live.startswith(TEMPORARY):  # where the live table is gone, its name means the session's own
+        raise psycopg.errors.UndefinedTable("a rebuild has dropped the tables that were live")
+    return _Begin(live, *around)
 
 
 async def _copy(connection: AsyncConnection[Any], begin: "_Begin", project_id: UUID, experiment_id: UUID) -> None:

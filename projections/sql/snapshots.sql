@@ -29,8 +29,11 @@ delete from staged_unattributed;
 select set_config('search_path', 'projection_' || generation || ', public, pg_temp', true)
 from projection_generation where state = 'live';
 
--- around: which tables are live, the newest snapshot up to a position with its own position, and where the next one is
-select current_schema()::text, coalesce(newest.snapshot, 0), coalesce(newest.position, 0),
+-- shown: in which schema the snapshots are that an unqualified name means
+select relnamespace::regnamespace::text from pg_class where oid = 'projection_snapshot'::regclass;
+
+-- around: the newest snapshot up to a position with its own position, and where the next one is
+select coalesce(newest.snapshot, 0), coalesce(newest.position, 0),
        (select min(position) from projection_snapshot
         where project_id = %(project_id)s and position > %(wanted)s)
 from (select) one

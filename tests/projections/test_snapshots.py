@@ -331,23 +331,26 @@ async def test_what_replays_leave_in_a_session_is_unseen_and_bounded(
 async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
     connection, database_url, project_id, monkeypatch
 ):
-    """The tables that its snapshot came from are gone in the middle: it shows what it showed before."""
+    """The tables that it was about to read are gone, schema and all: it shows what it showed before."""
+    begin, begun, old = snapshots._begin, [], await live_schema(connection)  # noqa: SLF001
+    gone = {"show_live": f"select set_config('search_path', '{old}, public, pg_temp', true)"}
+
+    async def flipped(*asked: Any) -> Any:
+        begun.append(asked)
+        with monkeypatch.context() as patched:
+            if len(begun) == 1:
+                patched.setattr(snapshots, "queries", lambda file: queries(file) | gone)
+            return await begin(*asked)
+
     async with await connect(database_url) as past:
         expected = await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
-        seeded, live_schema_of = [], snapshots.live_schema
-
-        async def flipped(session: Any) -> str:
-            schema = await live_schema_of(session)
-            if not seeded:
-                seeded.append(schema)
-                async with await connect(database_url) as builder, await connect(database_url) as keeper:
-                    assert await rebuild(builder, keeper) == []
-            return schema
-
-        monkeypatch.setattr(snapshots, "live_schema", flipped)
+        async with await connect(database_url) as builder, await connect(database_url) as keeper:
+            assert await rebuild(builder, keeper) == []
+        monkeypatch.setattr(snapshots, "_begin", flipped)
         assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
+        assert len(begun) == 2
         assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
-        assert seeded != [await live_schema(connection)]
+        assert len(begun) == 3
 
 
 async def test_a_session_without_tables_begins_anew_when_a_rebuild_flips(database_url, project_id, monkeypatch):
