@@ -90,19 +90,19 @@ select %(project_id)s, experiment_id, position, fact::json
 from unnest(%(experiment_ids)s::uuid[], %(positions)s::bigint[], %(facts)s::text[])
     placed (experiment_id, position, fact);
 
--- history: the facts of one experiment up to a position, in order; those that are not counted yet from the log
-with counted as (
+-- history: how far a project is counted, and the facts of one experiment up to a position, in order
+select counted.position, fact.position, fact.fact::text
+from (
     select coalesce(max(position), 0) as position from projection_checkpoint where project_id = %(project_id)s
-)
-select position, fact::text
-from experiment_fact
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s and position <= %(until)s
-union all
-select e.position, e.event_data::text
-from counted
-cross join event_log e
-where e.project_id = %(project_id)s and e.source = 'management' and e.position > counted.position
-  and e.position <= %(until)s and e.experiment_id = %(experiment_id)s
+) counted
+left join experiment_fact fact
+    on fact.project_id = %(project_id)s and fact.experiment_id = %(experiment_id)s and fact.position <= %(until)s
+order by fact.position;
+
+-- later: the same from the log, of positions that are not counted yet
+select position, event_data::text from event_log
+where project_id = %(project_id)s and source = 'management' and position > %(after)s and position <= %(until)s
+  and experiment_id = %(experiment_id)s
 order by position;
 
 -- clear_planned_variants: forget an experiment's variants before they are written anew
