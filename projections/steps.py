@@ -90,7 +90,7 @@ def live_end(after: int, head: int, newest: int) -> int:
     if after >= YOUNG_EVENTS_MAX or head - after > YOUNG_BEHIND_EVENTS_MAX:
         return end
     due = newest + EVENTS_BETWEEN_SNAPSHOTS_MIN
-    # A rebuild leaves fewer.
+    # An earlier version may have left fewer.
     return min(end, due if due > after else after + EVENTS_BETWEEN_SNAPSHOTS_MIN)
 
 

@@ -8,9 +8,11 @@ import psycopg
 from app.database import connect
 from domain.events import ExperimentDetailsChanged, ExperimentVariantsChanged
 from domain.experiment import Goal
+from projections import results
 from projections.catch_up import catch_up, create_staging
 from projections.experiments import read_plan
 from projections.generations import catch_up_live, live_schema, verify
+from projections.queries import queries
 from projections.results import read_history
 from tests.projections.log_of_events import START, Plan, Seen, new_project, plan, write
 
@@ -68,19 +70,32 @@ async def test_facts_in_one_step_do_what_they_do_one_by_one(database_url, connec
     assert sorted(await _rows(connection, placed.format(schema), project_id)) == [(6, 8, 20), (7, 9, 22)]
 
 
-async def test_the_history_is_that_of_the_log_however_far_it_is_counted(connection) -> None:
-    """Facts up to a position, in order, whether counted or still only in the log; never twice, never another's."""
-    project_id = await new_project(connection)
+async def test_the_history_is_that_of_the_log_however_far_it_is_counted(connection, monkeypatch) -> None:
+    """Facts up to a position, in order, whether counted or still only in the log; never twice, never another's.
+
+    The log is not asked for what is counted: it would be in each of its months.
+    """
+    project_id, other = await new_project(connection), await new_project(connection)
     facts = [FIRST.created(), SECOND.created(), FIRST.started(10), SECOND.started(10), FIRST.reweighted(20, 9, 1)]
     await write(connection, project_id, *facts, _seen(FIRST, "ann", 1), FIRST.stopped(40))
+    await write(connection, other, FIRST.created(), FIRST.started(5), *(FIRST.reweighted(9, 1, n) for n in (2, 3)))
+    await catch_up_live(connection, other)
     await create_staging(connection)
     schema = await live_schema(connection)
+
+    async def told(until: int) -> list[int]:
+        return [fact.position for fact in await read_history(connection, project_id, FIRST.experiment_id, until)]
+
     counted = 0
     while counted < 7:
         for until in range(8):
-            told = await read_history(connection, project_id, FIRST.experiment_id, until)
-            assert [fact.position for fact in told] == [at for at in (1, 3, 5, 7) if at <= until]
+            assert await told(until) == [at for at in (1, 3, 5, 7) if at <= until]
         counted = (await catch_up(connection, project_id, schema, events_max=1)).position
+    # It then lies behind the others.
+    await connection.execute(f"update {schema}.experiment_fact set fact = fact where position = 1")
+    without = {name: sql for name, sql in queries("experiments").items() if name != "later"}
+    monkeypatch.setattr(results, "queries", lambda _: without)
+    assert await told(7) == [1, 3, 5, 7]
 
 
 async def test_a_change_of_weights_adds_an_epoch_and_writes_none_anew(connection) -> None:
