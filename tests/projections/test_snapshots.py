@@ -386,6 +386,33 @@ async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
         assert len(begun) == 3
 
 
+async def test_a_replay_without_live_tables_says_what_to_do(connection, database_url, project_id) -> None:
+    """Rather than that a rebuild were to blame."""
+    async with await connect(database_url) as past:
+        await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
+        await connection.execute("delete from projection_generation")
+        await connection.execute("drop schema projection_1 cascade")
+        with pytest.raises(RuntimeError, match="prooflog migrate"):
+            await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
+
+
+async def test_a_day_that_nobody_is_left_of_is_none(connection) -> None:
+    """An exposure that arrives late and is earlier moves its visitor to another day, now as in a replay."""
+    project_id, variant = await new_project(connection), EXPERIMENT.variants[0].id
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started())
+    for minute in (1_500, 10):
+        await write(
+            connection,
+            project_id,
+            Seen("ann", minute, experiment=EXPERIMENT.experiment_id, variant=variant),
+        )
+        await catch_up_live(connection, project_id)
+    found = await read_live(connection, project_id, EXPERIMENT.experiment_id, BY_REFERRER)
+    assert found is not None
+    assert found.by_day is not None
+    assert [(row.day, row.visitors) for row in found.by_day.visitors] == [(START.date(), 1)]
+
+
 async def test_a_session_without_tables_begins_anew_when_a_rebuild_flips(database_url, project_id, monkeypatch):
     """Whose tables it was to have like its own is gone, schema and all, before it has any."""
     live_schema_of, seen = snapshots.live_schema, []
