@@ -92,7 +92,7 @@ async def test_the_history_is_that_of_the_log_however_far_it_is_counted(connecti
             assert await told(until) == [at for at in (1, 3, 5, 7) if at <= until]
         counted = (await catch_up(connection, project_id, schema, events_max=1)).position
     # It then lies behind the others, where no index tells.
-    await connection.execute("set enable_indexscan to off; set enable_bitmapscan to off")
+    await connection.execute("set enable_indexscan to off; set enable_bitmapscan to off; discard plans")
     await connection.execute(f"update {schema}.experiment_fact set fact = fact where position = 1")
     without = {name: sql for name, sql in queries("experiments").items() if name != "later"}
     monkeypatch.setattr(results, "queries", lambda _: without)
