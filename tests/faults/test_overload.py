@@ -21,6 +21,8 @@ from tests.faults.site import Site, open_site
 
 MEMORY_MB_MAX = 300
 TIMES = 5
+# Of which all but the last one only find out more of what it takes.
+OFFERS_MAX = 3
 PATIENCE_SECONDS = 60.0
 TRACK = b"POST /api/analytics/track HTTP/1.1\r\nhost: prooflog\r\n"
 
@@ -58,9 +60,14 @@ async def _overload(site: Site, *, seconds: float, connections: int) -> None:
     flood = Flood(site.servers[0].port, site.projects[0].project_id)
     alone_seconds = min(seconds, 5) / 2
     capacity = (await flood.offer(alone_seconds, connections=8, rate=None))[202] / alone_seconds
-    before = len(flood.sent)
     async with _watched(site) as peak_mb:
-        answers = await flood.offer(seconds, connections, rate=capacity * TIMES)
+        for _ in range(OFFERS_MAX):
+            before = len(flood.sent)
+            answers = await flood.offer(seconds, connections, rate=capacity * TIMES)
+            if answers[503]:
+                break
+            # Alone it took less than it can: the machine did something else in that second.
+            capacity = max(capacity, answers[202] / seconds)
     await _served(site)
     logged = await _check(site, flood)
     print(  # noqa: T201  (what a person who runs the long form looks at)
