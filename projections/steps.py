@@ -21,12 +21,13 @@ COMMON_END_EVENTS = 100_000
 YOUNG_COMMON_ENDS = 10
 # Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
-EVENTS_BETWEEN_SNAPSHOTS_MIN = 625
+EVENTS_BETWEEN_SNAPSHOTS_MIN = 1_250
 LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 # While a log is young, each step of the live tables ends where a snapshot is due: a step of so few events costs as
 # much by itself as for them, but a first look at any of its moments is quick, even had all come at once. Only a
 # worker that has fallen this far behind takes more, so that results stay fresh.
 YOUNG_EVENTS_MAX = 100_000
+YOUNG_EVENTS_BETWEEN_SNAPSHOTS = 625
 YOUNG_BEHIND_EVENTS_MAX = 25_000
 # Later on a rebuild leaves only those of the live generation with so many events between: with all it took thrice
 # as long.
@@ -89,14 +90,17 @@ def live_end(after: int, head: int, newest: int) -> int:
     end = common_end(after)
     if after >= YOUNG_EVENTS_MAX or head - after > YOUNG_BEHIND_EVENTS_MAX:
         return end
-    due = newest + EVENTS_BETWEEN_SNAPSHOTS_MIN
+    due = newest + YOUNG_EVENTS_BETWEEN_SNAPSHOTS
     # An earlier version may have left fewer.
-    return min(end, due if due > after else after + EVENTS_BETWEEN_SNAPSHOTS_MIN)
+    return min(end, due if due > after else after + YOUNG_EVENTS_BETWEEN_SNAPSHOTS)
 
 
 def leaves_snapshot(until: int, newest: int) -> bool:
     """Whether a step that ends at `until` leaves a snapshot, where the newest one was left at `newest`."""
-    between_min = max(EVENTS_BETWEEN_SNAPSHOTS_MIN, until * LOG_BETWEEN_SNAPSHOTS_MIN)
+    if until <= YOUNG_EVENTS_MAX:
+        between_min: float = YOUNG_EVENTS_BETWEEN_SNAPSHOTS
+    else:
+        between_min = max(EVENTS_BETWEEN_SNAPSHOTS_MIN, until * LOG_BETWEEN_SNAPSHOTS_MIN)
     return until == common_end(until - 1) or until - newest >= between_min
 
 

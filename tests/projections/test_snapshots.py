@@ -70,7 +70,7 @@ def test_a_past_position_shows_what_a_replay_shows(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(steps, "COMMON_END_EVENTS", COMMON_END_EVENTS)
         patched.setattr(steps, "YOUNG_COMMON_ENDS", 2)
-        patched.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", between)
+        patched.setattr(steps, "YOUNG_EVENTS_BETWEEN_SNAPSHOTS", between)
         patched.setattr(snapshots, "BEGINNING_EVENTS", beginning)
         patched.setattr(catching_up, "PLANNED_ONCE_EVENTS_MAX", planned_once)
         asyncio.run(_check(database_url, log, cuts, positions, caught_up))
@@ -147,9 +147,11 @@ def test_steps_of_all_generations_end_together(monkeypatch, events, young) -> No
 
 
 def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() -> None:
-    """At least 625, in a long log a 500th of it, so that there are few at any length."""
+    """At least 625 in a young log, then 1,250, in a long one a 500th of it: there are few at any length."""
     assert not steps.leaves_snapshot(13_624, 13_000)
     assert steps.leaves_snapshot(13_625, 13_000)
+    assert not steps.leaves_snapshot(114_249, 113_000)
+    assert steps.leaves_snapshot(114_250, 113_000)
     assert not steps.leaves_snapshot(5_000_500, 4_995_000)
     assert steps.leaves_snapshot(5_000_500, 4_990_000)
     left, position = [0], 0
@@ -157,7 +159,7 @@ def test_a_step_leaves_a_snapshot_where_many_events_stand_behind_the_last_one() 
         position = min(position + 97, steps.common_end(position))
         if steps.leaves_snapshot(position, left[-1]):
             left.append(position)
-    assert 400 < len(left) < 1_200
+    assert 400 < len(left) < 1_000
 
 
 def test_live_steps_of_a_young_log_end_where_a_snapshot_is_due() -> None:
@@ -166,7 +168,7 @@ def test_live_steps_of_a_young_log_end_where_a_snapshot_is_due() -> None:
     while position < steps.YOUNG_EVENTS_MAX:
         head = position + chance.choice((1, 400, 900, steps.YOUNG_BEHIND_EVENTS_MAX))
         position = min(head, steps.live_end(position, head, newest))
-        assert position - newest <= steps.EVENTS_BETWEEN_SNAPSHOTS_MIN
+        assert position - newest <= steps.YOUNG_EVENTS_BETWEEN_SNAPSHOTS
         if steps.leaves_snapshot(position, newest):
             newest = position
     assert newest == position == steps.YOUNG_EVENTS_MAX
@@ -177,7 +179,8 @@ def test_live_steps_of_a_young_log_end_where_a_snapshot_is_due() -> None:
 
 async def test_every_moment_of_a_young_log_is_near_a_snapshot(connection, database_url, monkeypatch) -> None:
     """However unevenly its events were counted, with facts between them, and after a rebuild too."""
-    monkeypatch.setattr(steps, "EVENTS_BETWEEN_SNAPSHOTS_MIN", 20)
+    for constant in ("EVENTS_BETWEEN_SNAPSHOTS_MIN", "YOUNG_EVENTS_BETWEEN_SNAPSHOTS"):
+        monkeypatch.setattr(steps, constant, 20)
     monkeypatch.setattr(steps, "YOUNG_EVENTS_MAX", 200)
     monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 70)
     project_id = await new_project(connection)
