@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.browser.browser_site import ACTIVE_PATH, change, everybody_sees, experiment, page_html, variant
+from tests.browser.browser_site import (
+    ACTIVE_PATH,
+    TRACK_PATH,
+    change,
+    everybody_sees,
+    experiment,
+    page_html,
+    variant,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -17,6 +25,12 @@ def clock(page):
     return page.clock
 
 
+def arrive(page):
+    """Open the page and let its first report be answered: putting the clock forward ends questions under way."""
+    with page.expect_response(f"**{TRACK_PATH}"):
+        page.goto("/")
+
+
 def navigate(page, path):
     """Go on as a single-page application does."""
     page.evaluate("(path) => { history.pushState({}, '', path) }", path)
@@ -25,7 +39,7 @@ def navigate(page, path):
 def test_a_page_asks_again_when_it_goes_on_after_a_minute(site, page, clock):
     """Not within the minute, nor while nobody looks; once after it, by whichever way the page goes on."""
     site.experiments = [everybody_sees(*SHOWN)]
-    page.goto("/")
+    arrive(page)
     navigate(page, "/soon")
     site.wait_for("pageview", 2)
     page.evaluate("() => Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })")
@@ -81,7 +95,7 @@ def test_answers_without_a_version_are_no_news(site, page):
 def test_a_page_that_is_only_looked_at_learns_within_a_minute(site, page, clock):
     """The kill switch reaches a page that stays as it is."""
     site.experiments = [everybody_sees(*SHOWN)]
-    page.goto("/")
+    arrive(page)
     assert page.inner_text("h1") == "Changed"
     site.experiments = []
     clock.run_for(61_000)
@@ -92,9 +106,8 @@ def test_a_stopped_experiment_leaves_the_page_and_takes_nobody_in(site, page, cl
     """Its change goes, and a visitor who meets its address only now is not given a variant."""
     elsewhere = everybody_sees(change("text", "h1", "Elsewhere"), id="b", urlMatchType="exact", targetUrl="/late")
     site.experiments = [everybody_sees(*SHOWN), elsewhere]
-    page.goto("/")
+    arrive(page)
     assert page.inner_text("h1") == "Changed"
-    site.wait_for("experiment_impression")
     site.experiments = []
     clock.fast_forward(61_000)
     navigate(page, "/late")
@@ -107,7 +120,7 @@ def test_a_stopped_experiment_leaves_the_page_and_takes_nobody_in(site, page, cl
 def test_a_visitor_keeps_the_variant_and_what_shows_is_not_drawn_again(site, page, clock):
     """New weights move nobody, the very nodes stay, and no impression is reported twice for one view."""
     site.experiments = [experiment(variant("Only", *SHOWN), variant("Other", weight=0))]
-    page.goto("/")
+    arrive(page)
     page.evaluate("() => { window.node = document.querySelector('h1').firstChild }")
     site.experiments = [experiment(variant("Only", *SHOWN, weight=0), variant("Other", weight=1))]
     clock.fast_forward(61_000)
@@ -122,7 +135,7 @@ def test_an_experiment_that_was_started_meanwhile_begins(site, page, clock):
     """Its change shows and its impression is reported, without a reload."""
     started = everybody_sees(change("text", "h1", "Started"), id="new")
     site.experiments = [everybody_sees(change("class", "h1", "here"))]
-    page.goto("/")
+    arrive(page)
     site.experiments = [*site.experiments, started]
     clock.fast_forward(61_000)
     page.wait_for_function("document.querySelector('h1').textContent === 'Started'")
@@ -133,7 +146,7 @@ def test_an_experiment_that_was_started_meanwhile_begins(site, page, clock):
 def test_a_server_that_does_not_answer_changes_nothing(site, page, clock):
     """What is known stays shown; the next step of the page asks again."""
     site.experiments = [everybody_sees(*SHOWN)]
-    page.goto("/")
+    arrive(page)
     page.route(f"**{ACTIVE_PATH}*", lambda route: route.abort())
     clock.fast_forward(61_000)
     navigate(page, "/next")
