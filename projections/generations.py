@@ -225,7 +225,7 @@ async def _fill(
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
-            ends = await _ends(builder, project_id, old, is_rebuild=True)
+            ends = await _rebuilt_ends(builder, project_id, old, position)
             await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
 
 
@@ -242,7 +242,7 @@ async def _flip(
     async with keeper.transaction():
         positions = await _hold_still(keeper, old)
         for project_id, position in positions.items():
-            ends = await _ends(builder, project_id, old, is_rebuild=True)
+            ends = await _rebuilt_ends(builder, project_id, old, position)
             await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
         differences = []
         if await has_layout(builder):
@@ -322,13 +322,19 @@ async def _positions(connection: AsyncConnection[Any], schema: str) -> dict[UUID
     return dict(await cursor.fetchall())
 
 
-async def _ends(
-    connection: AsyncConnection[Any], project_id: UUID, schema: str, *, is_rebuild: bool = False
-) -> list[int] | None:
-    """Where a project has snapshots in a generation, for another to have them too; None in other layouts.
+async def _rebuilt_ends(
+    connection: AsyncConnection[Any], project_id: UUID, schema: str, position: int
+) -> list[int]:
+    """Where a rebuild up to a position leaves snapshots: at those of the live tables, or where they would be due.
 
-    Of those of a long log a rebuild has fewer.
+    Of those of a long log it leaves fewer.
     """
+    ends = await _ends(connection, project_id, schema)
+    return steps.rebuilt_ends(steps.due_ends(position) if ends is None else ends)
+
+
+async def _ends(connection: AsyncConnection[Any], project_id: UUID, schema: str) -> list[int] | None:
+    """Where a project has snapshots in a generation, for another to have them too; None in other layouts."""
     if not await has_layout(connection):
         return None
     cursor = await connection.execute(
@@ -337,8 +343,7 @@ async def _ends(
         ),
         (project_id,),
     )
-    positions = [position for (position,) in await cursor.fetchall()]
-    return steps.rebuilt_ends(positions) if is_rebuild else positions
+    return [position for (position,) in await cursor.fetchall()]
 
 
 async def _lagging(connection: AsyncConnection[Any], schema: str) -> list[tuple[UUID, int, int]]:

@@ -104,6 +104,11 @@ def leaves_snapshot(until: int, newest: int) -> bool:
     return until == common_end(until - 1) or until - newest >= between_min
 
 
+def due_ends(position: int) -> Sequence[int]:
+    """Where snapshots up to a position would be due in live tables that had counted each event as it came."""
+    return range(YOUNG_EVENTS_BETWEEN_SNAPSHOTS, position + 1, YOUNG_EVENTS_BETWEEN_SNAPSHOTS)
+
+
 def rebuilt_ends(snapshots: Sequence[int]) -> list[int]:
     """At which snapshots of the live tables a rebuild leaves some too; `snapshots` are in order."""
     ends: list[int] = []

@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from psycopg import AsyncConnection
 
 from app.database import connect
 from app.results import Asked, digest_of
@@ -191,22 +192,47 @@ async def test_every_moment_of_a_young_log_is_near_a_snapshot(connection, databa
         await write(connection, project_id, *seen, EXPERIMENT.reweighted(events, 1, events))
         await catch_up_live(connection, project_id)
 
-    async def left() -> list[int]:
-        schema = await live_schema(connection)
-        rows = await connection.execute(
-            f"select position from {schema}.projection_snapshot where project_id = %s order by 1",
-            (project_id,),
-        )
-        return [position for (position,) in await rows.fetchall()]
-
-    live = await left()
+    live = await _left_at(connection, project_id)
     young = [position for position in live if position <= 200]
     assert max(after - before for before, after in pairwise([0, *young, 200])) == 20
     async with await connect(database_url) as builder, await connect(database_url) as keeper:
         assert await rebuild(builder, keeper) == []
-    rebuilt = await left()
+    rebuilt = await _left_at(connection, project_id)
     assert rebuilt[: len(young)] == young
     assert 0 < len(rebuilt) - len(young) < len(live) - len(young)
+
+
+async def test_a_log_that_another_version_counts_anew_has_snapshots_too(
+    connection, database_url, monkeypatch
+) -> None:
+    """Where it cannot read those of the tables before, it leaves them where they are due."""
+    monkeypatch.setattr(steps, "YOUNG_EVENTS_BETWEEN_SNAPSHOTS", 20)
+    monkeypatch.setattr(steps, "YOUNG_EVENTS_MAX", 200)
+    monkeypatch.setattr(steps, "YOUNG_BEHIND_EVENTS_MAX", 50)
+    monkeypatch.setattr(steps, "EVENTS_BETWEEN_REBUILT_MIN", 70)
+    project_id = await new_project(connection)
+    variant = EXPERIMENT.variants[0].id
+    seen = [Seen(f"v{n}", n, experiment=EXPERIMENT.experiment_id, variant=variant) for n in range(388)]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *seen)
+    await catch_up_live(connection, project_id)
+    before = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    await connection.execute(f"drop table {await live_schema(connection)}.projection_snapshot")
+    await connection.execute("update projection_generation set layout = 1")
+
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        await rebuild(builder, keeper)
+
+    assert await _left_at(connection, project_id) == [*range(20, 201, 20), 280, 360]
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
+async def _left_at(connection: AsyncConnection[Any], project_id: uuid.UUID) -> list[int]:
+    """Where a project has snapshots in the live tables."""
+    schema = await live_schema(connection)
+    rows = await connection.execute(
+        f"select position from {schema}.projection_snapshot where project_id = %s order by 1", (project_id,)
+    )
+    return [position for (position,) in await rows.fetchall()]
 
 
 def test_a_rebuild_leaves_all_snapshots_of_a_young_log_and_few_of_a_long_one() -> None:
