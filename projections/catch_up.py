@@ -146,10 +146,10 @@ async def create_staging(connection: AsyncConnection[Any]) -> None:
     for name, projection in PROJECTIONS.items():
         for table in projection.STAGING:
             await stage_in(connection, name, table)
-    await make_call(connection, "catch_up", _STAGING)
+    await make_call(connection, "catch_up", _STAGING, {})
     for name, projection in PROJECTIONS.items():
         for names in projection.CALLS:
-            await make_call(connection, name, names)
+            await make_call(connection, name, names, projection.NEEDS)
 
 
 async def replay(

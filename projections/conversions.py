@@ -38,33 +38,35 @@ STAGING = (
 )
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_misnamed", "forget_misnamed")
-_APPLYING = (
-    "stage_goal_events",
-    "put_goal_events",
-    "stage_pairs",
-    "stage_judgements",
-    "stage_old_outcomes",
-    "stage_outcomes",
-    "stage_old_reasons",
-    "stage_reasons",
-    "stage_outcome_changes",
-    "keep_outcome_tallies",
-    "tally_outcomes",
-    "keep_outcomes",
-    "clear_outcomes",
-    "put_outcomes",
-    "change_outcomes",
-    "keep_reasons",
-    "put_reasons",
-    "change_reasons",
-    "stage_unattributed",
-    "stage_misnamed",
-    "count_misnamed",
-    "put_misnamed",
-    "stage_candidates",
-    "keep_unattributed",
-    "tally_unattributed",
-)
+# Behind each the staged rows without which it has nothing to do.
+NEEDS = {
+    "stage_goal_events": "staged_event",
+    "put_goal_events": "staged_goal_event",
+    "stage_pairs": "staged_event",
+    "stage_judgements": "staged_pair",
+    "stage_old_outcomes": "staged_pair",
+    "stage_outcomes": "staged_pair",
+    "stage_old_reasons": "staged_pair",
+    "stage_reasons": "staged_pair",
+    "stage_outcome_changes": "staged_pair",
+    "keep_outcome_tallies": "staged_outcome_change",
+    "tally_outcomes": "staged_outcome_change",
+    "keep_outcomes": "staged_old_outcome",
+    "clear_outcomes": "staged_old_outcome where rejudged",
+    "put_outcomes": "staged_outcome where is_new",
+    "change_outcomes": "staged_outcome where not is_new",
+    "keep_reasons": "staged_reason where place is not null",
+    "put_reasons": "staged_reason where place is null",
+    "change_reasons": "staged_reason where place is not null",
+    "stage_unattributed": "staged_reason",
+    "stage_misnamed": "staged_event",
+    "count_misnamed": "staged_misnamed",
+    "put_misnamed": "staged_misnamed",
+    "stage_candidates": "staged_goal_event",
+    "keep_unattributed": "staged_unattributed",
+    "tally_unattributed": "staged_unattributed",
+}
+_APPLYING = tuple(NEEDS)
 # The statements that a session runs by one call.
 CALLS = (_APPLYING, names_for_one(_APPLYING, _EXPLAINING))
 

@@ -25,6 +25,7 @@ TABLES = ("experiment_plan", "experiment_fact", "planned_variant", "planned_goal
 PAST_TABLES = ("experiment_plan_past",)
 STAGING: tuple[str, ...] = ()
 CALLS: tuple[tuple[str, ...], ...] = ()
+NEEDS: dict[str, str] = {}
 
 decode_plan = msgspec.json.Decoder(Experiment).decode
 

@@ -13,20 +13,22 @@ PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_
 STAGING = ("staging", "staging_visitors", "staging_impressions")
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_variants", "forget_variants")
-_APPLYING = (
-    "stage",
-    "stage_visitors",
-    "keep_visitors",
-    "tally_visitors",
-    "put_variants",
-    "put_segments",
-    "put_exposures",
-    "keep_exposures",
-    "change_exposures",
-    "stage_impressions",
-    "keep_impressions",
-    "tally_impressions",
-)
+# Behind each the staged rows without which it has nothing to do.
+NEEDS = {
+    "stage": "staged_event",
+    "put_segments": "staged_event",
+    "stage_impressions": "staged_event",
+    "keep_impressions": "staged_impressions",
+    "tally_impressions": "staged_impressions",
+    "stage_visitors": "staged_exposure",
+    "keep_visitors": "staged_exposure",
+    "tally_visitors": "staged_exposure",
+    "put_variants": "staged_exposure where multiple",
+    "put_exposures": "staged_exposure",
+    "keep_exposures": "staged_exposure where old_variant_id is not null",
+    "change_exposures": "staged_exposure where old_variant_id is not null",
+}
+_APPLYING = tuple(NEEDS)
 # The statements that a session runs by one call.
 CALLS = (_APPLYING, names_for_one(_APPLYING, _EXPLAINING))
 

@@ -180,8 +180,8 @@ async def _make_tables(connection: AsyncConnection[Any], live: str) -> None:
                 await connection.execute(like.format(table, Identifier(live), table))
             await create_staging(connection)
             await stage_in(connection, "snapshots", "tables")
-            for names in (_COPYING, _SEEDING):
-                await make_call(connection, "snapshots", names)
+            await make_call(connection, "snapshots", _COPYING, {})
+            await make_call(connection, "snapshots", _SEEDING, dict.fromkeys(_SEEDING, "staged_event"))
     except BaseException:
         forget_calls(connection)
         raise

@@ -1,9 +1,10 @@
 """One step of catching up: a range of a project's log under one plan."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import groupby
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -134,15 +135,21 @@ async def run_queries(
             await connection.execute(queries(file)[name], parameters)
 
 
-async def make_call(connection: AsyncConnection[Any], file: str, names: tuple[str, ...]) -> None:
+async def make_call(
+    connection: AsyncConnection[Any], file: str, names: tuple[str, ...], needs: Mapping[str, str]
+) -> None:
     """Let `run_queries` run these statements by one call, of a function that the session has for itself.
 
     To send a statement and to hear of its end takes as long as most of a step's take where events are few.
+    `needs` says without which staged rows a statement has nothing to do: the call leaves it out then.
     """
     known = _calls.setdefault(connection, {})
     if (file, names) in known:
         return
-    body = "".join(f"{queries(file)[name]};\n" for name in names)
+    body = ""
+    for needed, some in groupby(names, needs.get):
+        statements = "".join(f"{queries(file)[name]};\n" for name in some)
+        body += f"if exists (select from {needed}) then {statements} end if;\n" if needed else statements
     given = list(dict.fromkeys(_PARAMETER.findall(body)))
     body = _PARAMETER.sub(lambda found: f"${given.index(found[1]) + 1}", body)
     types = [SQL(_PARAMETER_TYPES[each]) for each in given]
