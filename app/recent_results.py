@@ -16,9 +16,12 @@ from domain.experiment import Experiment
 
 KEPT_BYTES_MAX = 24 * 1024 * 1024
 COMPARISONS_AT_ONCE_MAX = 12
-# What records take in memory, at most: by themselves, and for each variant of each goal (1,000 to 1,700 measured).
+# What records take in memory, at most: by themselves, for each variant of each goal (1,000 to 1,700 measured), for
+# each text that may be long and for each of its characters.
 _BYTES_OF_ALL = 4_000
 _BYTES_OF_ROW = 2_000
+_BYTES_OF_TEXT = 100
+_BYTES_OF_CHARACTER = 4
 
 
 class KnownResults:
@@ -48,7 +51,16 @@ class KnownResults:
 
 def size_bytes(results: Results) -> int:
     """About what it takes to keep results, and no less."""
-    return _BYTES_OF_ALL + _BYTES_OF_ROW * sum(len(goal.variants) for goal in results.goals)
+    decisions = [results.decision, *(goal.decision for goal in results.goals)]
+    texts = [text for said in decisions if said for text in (said.sentence, *said.reasons)]
+    texts += [each.name for each in (results, *results.variants, *results.goals)]
+    rows = sum(len(goal.variants) for goal in results.goals)
+    return (
+        _BYTES_OF_ALL
+        + _BYTES_OF_ROW * rows
+        + _BYTES_OF_TEXT * len(texts)
+        + _BYTES_OF_CHARACTER * sum(map(len, texts))
+    )
 
 
 class _Known(NamedTuple):

@@ -38,7 +38,7 @@ STAGING = (
 )
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_misnamed", "forget_misnamed")
-# Behind each the staged rows without which it has nothing to do.
+# The statements of a step in their order, behind each the staged rows without which it has nothing to do.
 NEEDS = {
     "stage_goal_events": "staged_event",
     "put_goal_events": "staged_goal_event",

@@ -13,7 +13,7 @@ PAST_TABLES = ("visitor_exposure_past", "variant_tally_past", "impression_tally_
 STAGING = ("staging", "staging_visitors", "staging_impressions")
 # What changes a table that no result is read from.
 _EXPLAINING = ("put_variants", "forget_variants")
-# Behind each the staged rows without which it has nothing to do.
+# The statements of a step in their order, behind each the staged rows without which it has nothing to do.
 NEEDS = {
     "stage": "staged_event",
     "put_segments": "staged_event",

@@ -106,7 +106,7 @@ def leaves_snapshot(until: int, newest: int) -> bool:
 
 
 def due_ends(position: int) -> Sequence[int]:
-    """Where snapshots up to a position would be due in live tables that had counted each event as it came."""
+    """Where snapshots up to a position may stand that `rebuilt_ends` chooses from, if none are known."""
     return range(YOUNG_EVENTS_BETWEEN_SNAPSHOTS, position + 1, YOUNG_EVENTS_BETWEEN_SNAPSHOTS)
 
 
