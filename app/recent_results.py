@@ -53,7 +53,7 @@ def size_bytes(results: Results) -> int:
     """About what it takes to keep results, and no less."""
     decisions = [results.decision, *(goal.decision for goal in results.goals)]
     texts = [text for said in decisions if said for text in (said.sentence, *said.reasons)]
-    texts += [each.name for each in (results, *results.variants, *results.goals)]
+    texts += [results.name, *(each.name for each in results.variants), *(each.name for each in results.goals)]
     rows = sum(len(goal.variants) for goal in results.goals)
     return (
         _BYTES_OF_ALL

@@ -44,13 +44,17 @@ class Mark(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line: which style, whose it is, its path, a dot where it is but one point, and its last value."""
+    """One line: which style, whose it is, its path, the dot at its end, and its last value.
+
+    `so_far` is the path from the last whole day to one that is not over, which says less than those before it.
+    """
 
     style: int
     name: str
     path: str
     dot: tuple[float, float] | None
     last: str
+    so_far: str = ""
 
 
 class Point(NamedTuple):
@@ -81,6 +85,7 @@ class OverTime(NamedTuple):
     series: Series
     lifts: list[Chart]
     visitors: list[Chart]
+    is_last_day_over: bool
 
     def size_bytes(self) -> int:
         """About what it takes to keep it."""
@@ -91,7 +96,10 @@ def over_time(series: Series, results: Results, changes: Sequence[Change]) -> Ov
     """A series with its pictures, the history of the experiment beside them."""
     axis = TimeAxis(series, results, changes)
     return OverTime(
-        series, lift_charts(series, results, axis, changes), visitor_charts(series, results, axis, changes)
+        series,
+        lift_charts(series, results, axis, changes),
+        visitor_charts(series, results, axis, changes),
+        axis.is_last_day_over,
     )
 
 
@@ -102,6 +110,8 @@ class TimeAxis:
         self.days = series.days
         self._now = results.as_of.time
         ends = [self.end_of(day) for day in self.days]
+        # Of an experiment that was stopped no day goes on.
+        self.is_last_day_over = results.status == "stopped" or ends[-1] == _midnight(self.days[-1]) + _DAY
         started = [change.at for change in changes if change.what == "Started"]
         self.start = min([_midnight(self.days[0]), *started[:1]])
         self.end = max([*ends, *(change.at for change in changes)])
@@ -160,7 +170,9 @@ def visitor_charts(series: Series, results: Results, axis: TimeAxis, changes: Se
     total = [list(accumulate(row)) for row in daily]
     return [
         _counts("visitors-total", "Visitors so far", names, total, axis, changes),
-        _counts("visitors-daily", "Visitors by day", names, daily, axis, changes),
+        _counts(
+            "visitors-daily", "Visitors by day", names, daily, axis, changes, goes_on=not axis.is_last_day_over
+        ),
     ]
 
 
@@ -208,19 +220,37 @@ def said(lift: Lift) -> str:
 
 
 def _counts(
-    name: str, label: str, names: list[str], rows: list[list[int]], axis: TimeAxis, changes: Sequence[Change]
+    name: str,
+    label: str,
+    names: list[str],
+    rows: list[list[int]],
+    axis: TimeAxis,
+    changes: Sequence[Change],
+    *,
+    goes_on: bool = False,
 ) -> Chart:
+    """A line for each variant; `goes_on` where the last number is one that still grows."""
     most = max(max(row) for row in rows)
     step = max(1.0, _nice_step(most or 1))
     top = step * -(-most // step) or step
     y, ticks = _value_axis(0.0, top, step, lambda mark: numbers.count(round(mark)))
     places = [axis.x(axis.end_of(day)) for day in axis.days]
+    so_far = " so far" if goes_on else ""
     lines = [
-        _line(style, names[style], places, [y(n) for n in row], numbers.count(row[-1]), axis.points_max)
+        _line(
+            style,
+            names[style],
+            places,
+            [y(n) for n in row],
+            f"{numbers.count(row[-1])}{so_far}",
+            axis.points_max,
+            goes_on=goes_on,
+        )
         for style, row in enumerate(rows)
     ]
     titles = [
-        f"{day}: " + ", ".join(f"{names[at]} {numbers.count(row[number])}" for at, row in enumerate(rows))
+        f"{day}{so_far if day == axis.days[-1] else ''}: "
+        + ", ".join(f"{names[at]} {numbers.count(row[number])}" for at, row in enumerate(rows))
         for number, day in enumerate(axis.days)
     ]
     points = _points(places, titles, axis.days_max)
@@ -291,10 +321,24 @@ def _lift_line(
     return _line(style, name, [x for x, _ in known], [at for _, at in known], last, points_max)
 
 
-def _line(style: int, name: str, xs: list[float], ys: list[float], last: str, points_max: int) -> Line:
-    points = _thinned(list(zip(xs, ys, strict=True)), points_max)
-    path = "M" + " ".join(f"{x:g},{at:g}" for x, at in points) if len(points) > 1 else ""
-    return Line(style, name, path, points[-1] if points else None, last)
+def _line(
+    style: int,
+    name: str,
+    xs: list[float],
+    ys: list[float],
+    last: str,
+    points_max: int,
+    *,
+    goes_on: bool = False,
+) -> Line:
+    points = list(zip(xs, ys, strict=True))
+    whole = _thinned(points[:-1] if goes_on else points, points_max)
+    so_far = _path([*whole[-1:], points[-1]]) if goes_on else ""
+    return Line(style, name, _path(whole), points[-1] if points else None, last, so_far)
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return "M" + " ".join(f"{x:g},{at:g}" for x, at in points) if len(points) > 1 else ""
 
 
 def _points(places: list[float], titles: list[str], days_max: int) -> list[Point]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.result_history import Change
-from app.templates.charts import LEFT, RIGHT, WIDTH, Mark, TimeAxis
+from app.templates.charts import LEFT, RIGHT, WIDTH, Chart, Mark, TimeAxis, visitor_charts
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 def _marks(count: int, apart: timedelta) -> list[Mark]:
     changes = [Change(n, n, DAY + n * apart, "test", "Weights changed", []) for n in range(1, count + 1)]
     series: Any = SimpleNamespace(days=[date(2026, 3, 1) + timedelta(days=n) for n in range(10)])
-    results: Any = SimpleNamespace(as_of=SimpleNamespace(time=None), variants=[None, None])
+    results: Any = SimpleNamespace(as_of=SimpleNamespace(time=None), variants=[None, None], status="running")
     return TimeAxis(series, results, changes).marks(changes)
 
 
@@ -39,3 +39,49 @@ def test_a_mark_of_many_changes_tells_the_first_ones_and_the_last() -> None:
     assert [each[:2] for each in few.title.split("; ")] == ["1:", "2:", "3:", "4:", "5:", "6:"]
     told = many.title.split("; ")
     assert [each.partition(":")[0] for each in told] == ["1", "2", "3", "4", "5", "94 more", "100"]
+
+
+def _visitors(by_day: list[int], time: datetime | None, status: str = "running") -> list[Chart]:
+    """Visitors so far and by day of one variant whose first day is DAY."""
+    series: Any = SimpleNamespace(
+        days=[(DAY + timedelta(days=n)).date() for n in range(len(by_day))], visitors={1: by_day}
+    )
+    only = SimpleNamespace(variant_id=1, name="Control")
+    results: Any = SimpleNamespace(as_of=SimpleNamespace(time=time), variants=[only], status=status)
+    return visitor_charts(series, results, TimeAxis(series, results, []), [])
+
+
+def test_a_day_that_is_not_over_is_no_fall() -> None:
+    """Shortly after midnight few have come: a thin line leads there, and words say so; sums are as they were."""
+    [total], [daily] = (chart.lines for chart in _visitors([400, 410, 3], DAY + timedelta(days=2, minutes=5)))
+    assert (total.last, total.so_far, len(total.path.split())) == ("813", "", 3)
+    assert (daily.last, len(daily.path.split())) == ("3 so far", 2)
+    assert daily.so_far.removeprefix("M").split() == [daily.path.split()[-1], f"{daily.dot[0]:g},{daily.dot[1]:g}"]
+
+
+@pytest.mark.parametrize(
+    ("time", "status"),
+    [
+        (DAY + timedelta(days=2, minutes=5), "stopped"),
+        (DAY + timedelta(days=3, hours=5), "running"),
+        (None, "running"),
+    ],
+    ids=["stopped", "nobody came since", "no time known"],
+)
+def test_a_day_that_is_over_is_drawn_like_the_others(time: datetime | None, status: str) -> None:
+    """Also the one in which an experiment was stopped."""
+    [line] = _visitors([400, 410, 3], time, status)[1].lines
+    assert (line.last, line.so_far, len(line.path.split())) == ("3", "", 3)
+
+
+def test_a_first_day_that_is_not_over_is_a_dot() -> None:
+    """There is nothing to lead to it."""
+    [line] = _visitors([3], DAY + timedelta(hours=5))[1].lines
+    assert (line.last, line.so_far, line.path, line.dot is None) == ("3 so far", "", "", False)
+
+
+def test_of_many_days_the_last_whole_one_leads_to_the_one_that_is_not_over() -> None:
+    """However many points are left out of a long line."""
+    chart = _visitors([400] * 400 + [3], DAY + timedelta(days=400, minutes=5))[1]
+    assert chart.lines[0].so_far.split()[0] == "M" + chart.lines[0].path.split()[-1]
+    assert [point.title for point in chart.points][-1] == f"{(DAY + timedelta(days=400)).date()} so far: Control 3"
