@@ -366,6 +366,28 @@ async def test_variants_that_do_equally_well_have_their_picture(
     assert "Lift of “Bold” on “purchase” by day: Bold 0.0" in page.text.replace("&#8220;", "“")
 
 
+async def test_a_day_that_is_not_over_says_so_until_the_experiment_is_stopped(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """In the picture by day, beside it and in its table, for the last day alone; sums so far are drawn as ever."""
+    experiment = await project.running(goals=GOALS[:1])
+    for name, days_ago in (("a", 1), ("b", 0)):
+        seen = impression(experiment, 0, name)
+        await project.accepted({**seen, "timestamp": seen["timestamp"] - days_ago * 24 * 3600 * 1000})
+    await project.results(experiment)
+    going_on = (await visitor.get(address(experiment))).text
+    await project.step(experiment, "stop")
+    await project.results(experiment)
+    stopped = (await visitor.get(address(experiment))).text
+    for page, times in ((going_on, 1), (stopped, 0)):
+        assert page.count('<path class="line so-far s0"') == times
+        assert page.count('<span class="figure">1 so far</span>') == times
+        assert re.findall(r'<th scope="row">\d{4}-\d\d-\d\d(.*?)</th>', page) == [
+            "",
+            "<small> so far</small>" * times,
+        ]
+
+
 async def test_converters_beyond_the_visitors_are_shown_and_no_rate(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
