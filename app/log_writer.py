@@ -20,10 +20,11 @@ import psycopg
 from projections.event_log import (
     AlreadyKnownError,
     Appended,
-    Head,
     IdempotencyKey,
     NewEvent,
     append,
+    commit_new,
+    end_stalled,
     make_room,
 )
 from projections.partitions import ForgottenError, lacks_partition
@@ -40,6 +41,8 @@ SHARED_BY_MIN = 8
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 RECONNECT_SECONDS_MAX = 2.0
 GIVE_UP_SECONDS = 30.0
+# Longer than any commit takes; whoever is in the way then may never be done.
+LOCK_SECONDS_MAX = 10
 # The month may change, and other processes add and drop partitions, while one that is missing is made.
 ROOM_TRIES_MAX = 5
 
@@ -51,7 +54,11 @@ _POISON = (
     psycopg.errors.StatementTooComplex,
 )
 # What says that another transaction was in the way: nothing was written, and it may be gone the next time.
-_IN_THE_WAY = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_IN_THE_WAY = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+)
 # What says that this session, or the database it leads to, takes no writes; another session may.
 _AWAY = (
     psycopg.OperationalError,
@@ -110,7 +117,6 @@ class LogWriter:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         # Whether the next events are likely all new, as the last ones were.
         self._all_new = True
-        self._heads: dict[UUID, Head] = {}
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
         self.events_written = 0
@@ -242,7 +248,10 @@ class LogWriter:
             except _IN_THE_WAY as error:
                 if loop.time() + pause > give_up_at:
                     raise Unavailable from error
-                _log.warning("another transaction was in the way (%s); trying again", error)
+                what = error.diag.message_primary or error
+                _log.warning("another transaction was in the way (%s); trying again", what)
+                if isinstance(error, psycopg.errors.LockNotAvailable):
+                    await self._end_stalled()
                 # By chance, so that two that were in each other's way do not meet again.
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                 pause = min(pause * 2, RECONNECT_SECONDS_MAX)
@@ -256,11 +265,10 @@ class LogWriter:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_SECONDS_MAX)
         self._all_new = len(appended.fresh) == sum(map(len, batches.values()))
-        self._heads.update(appended.heads)
         self.commits += 1
         self.events_written += len(appended.fresh)
-        if appended.heads:
-            self._on_commit(set(appended.heads))
+        if appended.last_positions:
+            self._on_commit(set(appended.last_positions))
         return _outcomes(group, firsts, appended, uncertain=uncertain)
 
     async def _append(self, batches: dict[UUID, list[NewEvent]], *, all_new: bool) -> Appended:
@@ -268,8 +276,10 @@ class LogWriter:
         connection = await self._open()
         for _ in range(ROOM_TRIES_MAX):
             try:
+                if all_new:
+                    return await commit_new(connection, batches, self._now)
                 async with connection.transaction():
-                    return await append(connection, batches, self._heads, self._now, all_new=all_new)
+                    return await append(connection, batches, self._now)
             except psycopg.errors.CheckViolation as error:
                 if not lacks_partition(error):
                     raise
@@ -278,9 +288,16 @@ class LogWriter:
 
     async def _open(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
-            self._heads.clear()
             self._connection = await self._connect()
+            await self._connection.execute(
+                "select set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS_MAX}s",)
+            )
         return self._connection
+
+    async def _end_stalled(self) -> None:
+        with contextlib.suppress(psycopg.Error):  # we only help; the next try says what is wrong
+            if ended := await end_stalled(await self._open(), LOCK_SECONDS_MAX):
+                _log.warning("ended %d sessions whose process stands still", ended)
 
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -11,7 +11,7 @@ import psycopg
 from domain.events import ExperimentCreated, ExperimentStarted, Fact
 from domain.experiment import Goal, Variant
 from projections.event_ids import VERSION_8, time_ordered
-from projections.event_log import Head, NewEvent, append, append_facts, encode_row, postgres_us
+from projections.event_log import NewEvent, append, append_facts, encode_row, postgres_us
 
 EXPERIMENTS = 50
 VARIANTS = 2
@@ -77,27 +77,21 @@ async def write_log(
     """Append about that many events of visitors; how many it were."""
     random = Random(seed)
     began_us = postgres_us(datetime.now(UTC) - timedelta(minutes=30))
-    heads: dict[uuid.UUID, Head] = {}
     batch: list[NewEvent] = []
     written = 0
     for visitor in range(int(events / EVENTS_PER_VISITOR)):
         batch += _visit(random, began_us + visitor * 100)
         if len(batch) >= BATCH_EVENTS:
-            heads = await _write(connection, project_id, batch, heads)
+            await _write(connection, project_id, batch)
             written += len(batch)
             batch = []
-    await _write(connection, project_id, batch, heads)
+    await _write(connection, project_id, batch)
     return written + len(batch)
 
 
-async def _write(
-    connection: psycopg.AsyncConnection[Any],
-    project_id: uuid.UUID,
-    batch: list[NewEvent],
-    heads: dict[uuid.UUID, Head],
-) -> dict[uuid.UUID, Head]:
+async def _write(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID, batch: list[NewEvent]) -> None:
     async with connection.transaction():
-        return (await append(connection, {project_id: batch}, heads, lambda: datetime.now(UTC))).heads
+        await append(connection, {project_id: batch}, lambda: datetime.now(UTC))
 
 
 def _visit(random: Random, occurred_us: int) -> list[NewEvent]:

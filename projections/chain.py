@@ -1,5 +1,6 @@
 """The hash chain over the log: computed anew from the stored rows, it shows any row that was changed."""
 
+import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,7 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from projections.archived_log import show_log
-from projections.event_log import ROW_FIELDS_HASHED, chain_digest, postgres_us
+from projections.event_log import ROW_FIELDS_HASHED, postgres_us
 from projections.queries import queries
 
 # What is held in memory at once; a batch alone may hold some megabytes.
@@ -87,6 +88,18 @@ def follows(
         and all(row[:2] == (position, received_us) for position, row in enumerate(rows, first_position))
         and digest == chain_digest(previous, project_id, first_position, received, [row.row for row in rows])
     )
+
+
+def chain_digest(
+    previous: bytes, project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]
+) -> bytes:
+    """The digest of a batch: sha256 over the digest before it, its place, its time and its rows.
+
+    Writers have it computed by `claim_positions`, where the log is (migrations/0008).
+    """
+    content = hashlib.sha256(b"".join(rows)).digest()
+    place = struct.pack(">qqq", first_position, len(rows), postgres_us(received))
+    return hashlib.sha256(previous + project_id.bytes + place + content).digest()
 
 
 async def knows_digest(connection: AsyncConnection[Any], digest: str) -> bool:

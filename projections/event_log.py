@@ -1,7 +1,7 @@
 """The event log: appends with exact dedupe, dense positions and a hash chain; reads in order.
 
 One append is one transaction: ledgers say what is new, the batch table's key fences the next
-positions, COPY writes the rows. The caller commits; nothing is acknowledged before that.
+positions, COPY writes the rows. Nothing is acknowledged before its commit.
 """
 
 import hashlib
@@ -14,14 +14,16 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection, Error
 from psycopg.adapt import Dumper
 from psycopg.errors import CheckViolation, InternalError_, UniqueViolation
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from domain.events import Fact, encode_fact, fact_type
 from projections import partitions
 from projections.event_ids import new_event_id
+from projections.exchange import exchange
 from projections.queries import queries
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -36,7 +38,6 @@ _PIECE_ROWS = 5_000
 ROW_FIELDS_HASHED = _ROW_FIELDS - 3
 _UUID_OID = 2950
 _UUID_ARRAY_OID = 2951
-_FENCE_TRIES_MAX = 1_000
 _SETTLE_MS_MAX = 10_000
 
 
@@ -78,49 +79,63 @@ class Known(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """What one transaction wrote: ids of new events, earlier uses of idempotency keys, the new heads."""
+    """What one transaction wrote: ids of new events, earlier uses of idempotency keys, where logs end now."""
 
     fresh: set[bytes]
     known: dict[tuple[UUID, bytes], Known]
-    heads: dict[UUID, Head]
+    last_positions: dict[UUID, int]
 
 
 async def append(
     connection: AsyncConnection[Any],
     batches: Mapping[UUID, Sequence[NewEvent]],
-    heads: dict[UUID, Head],
     clock: Callable[[], datetime],
-    *,
-    all_new: bool = False,
 ) -> Appended:
     """Write the events that are new, in order, inside the caller's transaction.
 
-    No event id and no idempotency key may stand twice in `batches`. `heads` is a cache: a stale
-    entry costs a round trip, never correctness. `all_new` is a guess that halves the ledger's cost:
-    where it is wrong, AlreadyKnownError says so and the transaction is over.
+    No event id and no idempotency key may stand twice in `batches`.
     """
-    projects = sorted(batches, key=lambda project: project.bytes)  # one order everywhere: no deadlocks
-    fresh, known = await _remember(connection, projects, batches, all_new=all_new)
-    all_fresh = len(fresh) == sum(map(len, batches.values()))
-    new_heads: dict[UUID, Head] = {}
-    rows: list[bytes] = []
+    projects = _in_order(batches)
+    fresh, known = await _remember(connection, projects, batches)
+    new = {
+        project_id: rows
+        for project_id in projects
+        if (rows := [event.row for event in batches[project_id] if event.event_id in fresh])
+    }
+    return Appended(fresh, known, await _write(connection, new, clock) if new else {})
+
+
+async def commit_new(
+    connection: AsyncConnection[Any],
+    batches: Mapping[UUID, Sequence[NewEvent]],
+    clock: Callable[[], datetime],
+) -> Appended:
+    """Write events that are thought all new, in order and in a transaction of their own, which it commits.
+
+    Costs the time of one statement beside `append` for all that it does: the ledgers are not asked which are
+    new, and nothing waits for us. Where the guess is wrong, AlreadyKnownError says so and nothing was written.
+    No event id and no idempotency key may stand twice in `batches`.
+    """
+    projects = _in_order(batches)
+    begin = [queries("event_log")["begin"]]
     for project_id in projects:
-        new = [event.row for event in batches[project_id] if all_fresh or event.event_id in fresh]
-        if not new:
-            continue
-        head = heads.get(project_id) or await read_head(connection, project_id)
-        claimed = await _claim(connection, project_id, head, new, clock)
-        rows.extend(_rows(project_id, claimed.next_position - len(new), claimed.received_at, new))
-        new_heads[project_id] = claimed
-    if rows:
-        async with connection.cursor() as cursor, cursor.copy(queries("event_log")["copy_events"]) as copy:
-            await copy.write(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
-    return Appended(fresh, known, new_heads)
+        begin += _remembering(connection, project_id, batches[project_id])
+    new = {project_id: [event.row for event in batches[project_id]] for project_id in projects}
+    try:
+        last = await _write(connection, new, clock, begin, ["commit"])
+    except Error as error:
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            await connection.rollback()
+        # Citus passes a shard's violation on as an internal error.
+        if isinstance(error, UniqueViolation | InternalError_):
+            raise AlreadyKnownError from error
+        raise
+    return Appended({event.event_id for events in batches.values() for event in events}, {}, last)
 
 
 def binary_rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> bytes:
     """A whole binary COPY of rows at consecutive positions."""
-    return b"".join((_COPY_HEADER, *_rows(project_id, first_position, received, rows), _COPY_TRAILER))
+    return b"".join((_COPY_HEADER, *_rows(project_id, first_position, postgres_us(received), rows), _COPY_TRAILER))
 
 
 def copy_pieces(project_id: UUID, rows: Iterable[tuple[int, int, bytes]]) -> Iterator[bytes]:
@@ -136,8 +151,8 @@ def copy_pieces(project_id: UUID, rows: Iterable[tuple[int, int, bytes]]) -> Ite
 
 async def append_facts(
     connection: AsyncConnection[Any], project_id: UUID, facts: Sequence[Fact], now: datetime
-) -> Head:
-    """Append management facts inside the caller's transaction; where the log ends after them."""
+) -> int:
+    """Append management facts inside the caller's transaction; the position of the last one."""
     batches = {project_id: [_fact_event(fact, now) for fact in facts]}
 
     def clock() -> datetime:
@@ -145,13 +160,13 @@ async def append_facts(
 
     try:
         async with connection.transaction():  # a savepoint, should a partition be missing
-            appended = await append(connection, batches, {}, clock)
+            appended = await append(connection, batches, clock)
     except CheckViolation as error:
         if not partitions.lacks_partition(error):
             raise
         await make_room(connection, batches, clock())
-        appended = await append(connection, batches, {}, clock)
-    return appended.heads[project_id]
+        appended = await append(connection, batches, clock)
+    return appended.last_positions[project_id]
 
 
 async def make_room(
@@ -240,6 +255,15 @@ async def read_head(connection: AsyncConnection[Any], project_id: UUID) -> Head:
     return Head(row[0], row[1], bytes(row[2])) if row else EMPTY_HEAD
 
 
+async def end_stalled(connection: AsyncConnection[Any], seconds: float) -> int:
+    """End sessions that claimed positions and have waited so long for their process; how many there were.
+
+    PostgreSQL has no limit for a COPY whose rows do not come, and all other writers would wait with it.
+    """
+    row = await (await connection.execute(queries("event_log")["end_stalled"], (seconds,))).fetchone()
+    return int(row[0]) if row else 0
+
+
 async def settle(connection: AsyncConnection[Any], project_id: UUID, time: datetime) -> None:
     """Wait until no commit that is under way can carry a past time, or one before it.
 
@@ -276,15 +300,6 @@ async def received_at(connection: AsyncConnection[Any], project_id: UUID, positi
     return row[0] if row else None
 
 
-def chain_digest(
-    previous: bytes, project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]
-) -> bytes:
-    """The digest of a batch: sha256 over the digest before it, its place, its time and its rows."""
-    content = hashlib.sha256(b"".join(rows)).digest()
-    place = struct.pack(">qqq", first_position, len(rows), postgres_us(received))
-    return hashlib.sha256(previous + project_id.bytes + place + content).digest()
-
-
 class _UuidArray:
     """Sixteen-byte values sent as uuid[] without a Python object for each."""
 
@@ -303,12 +318,72 @@ class _UuidArrayDumper(Dumper):
         return obj.data
 
 
-async def _remember(
+def _in_order(batches: Mapping[UUID, Sequence[NewEvent]]) -> list[UUID]:
+    """One order everywhere: no deadlocks."""
+    return sorted(batches, key=lambda project_id: project_id.bytes)
+
+
+async def _write(
     connection: AsyncConnection[Any],
-    projects: list[UUID],
-    batches: Mapping[UUID, Sequence[NewEvent]],
-    *,
-    all_new: bool,
+    new: Mapping[UUID, Sequence[bytes]],
+    clock: Callable[[], datetime],
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> dict[UUID, int]:
+    """Claim the next positions of each project and copy its rows there, between other statements; the last ones.
+
+    All is sent at once, as whoever has claimed positions keeps others waiting until it has committed.
+    """
+    cursor = AsyncClientCursor(connection)
+    claims = [
+        cursor.mogrify(
+            queries("event_log")["claim"],
+            (project_id, len(rows), hashlib.sha256(b"".join(rows)).digest(), clock()),
+        )
+        for project_id, rows in new.items()
+    ]
+    last_positions: dict[UUID, int] = {}
+
+    def copied(results: list[PGresult]) -> bytes:
+        data = [_COPY_HEADER]
+        for (project_id, rows), claim in zip(new.items(), results[len(before) :], strict=True):
+            first_position, received_us = (int(claim.get_value(0, column) or b"") for column in range(2))
+            last_positions[project_id] = first_position + len(rows) - 1
+            data += _rows(project_id, first_position, received_us, rows)
+        return b"".join((*data, _COPY_TRAILER))
+
+    await exchange(connection, [*before, *claims, queries("event_log")["copy_events"], *after], copied)
+    return last_positions
+
+
+def _remembering(connection: AsyncConnection[Any], project_id: UUID, events: Sequence[NewEvent]) -> list[str]:
+    """The statements that remember events which are thought new."""
+    cursor = AsyncClientCursor(connection)
+    plain = sorted([event.event_id for event in events if event.idempotency is None])
+    keyed = sorted(
+        (event.idempotency.key_hash, event.event_id, event.idempotency.body_hash)
+        for event in events
+        if event.idempotency is not None
+    )
+    statements: list[str] = []
+    if plain:
+        statements.append(
+            cursor.mogrify(queries("event_log")["insert_new_ledger"], (project_id, _uuids_text(plain)))
+        )
+    if keyed:
+        columns = map(_uuids_text, zip(*keyed, strict=True))
+        statements.append(
+            cursor.mogrify(queries("event_log")["insert_new_idempotency_keys"], (project_id, *columns))
+        )
+    return statements
+
+
+def _uuids_text(values: Sequence[bytes]) -> str:
+    return f"{{{b''.join(values).hex(',', 16)}}}"
+
+
+async def _remember(
+    connection: AsyncConnection[Any], projects: list[UUID], batches: Mapping[UUID, Sequence[NewEvent]]
 ) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
     connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
     owners: list[bytes] = []
@@ -325,12 +400,7 @@ async def _remember(
     )
     fresh: set[bytes] = set()
     if plain:
-        columns = [_UuidArray(owners), _UuidArray(plain)]
-        if all_new:
-            await _add_to_ledger(connection, columns)
-            fresh.update(plain)
-        else:
-            fresh |= await _returned_ids(connection, "insert_ledger", columns, plain)
+        fresh |= await _returned_ids(connection, "insert_ledger", [_UuidArray(owners), _UuidArray(plain)], plain)
     known: dict[tuple[UUID, bytes], Known] = {}
     if keyed:
         columns = [_UuidArray(column) for column in zip(*keyed, strict=True)]
@@ -340,13 +410,6 @@ async def _remember(
         if len(fresh_keyed) < len(keyed):
             known = await _known_keys(connection, keyed)
     return fresh, known
-
-
-async def _add_to_ledger(connection: AsyncConnection[Any], columns: list[_UuidArray]) -> None:
-    try:
-        await connection.execute(queries("event_log")["insert_new_ledger"], columns)
-    except (UniqueViolation, InternalError_) as error:  # Citus passes a shard's violation on as the latter
-        raise AlreadyKnownError from error
 
 
 async def _returned_ids(
@@ -375,32 +438,10 @@ async def _known_keys(
     return known
 
 
-async def _claim(
-    connection: AsyncConnection[Any],
-    project_id: UUID,
-    head: Head,
-    rows: list[bytes],
-    clock: Callable[[], datetime],
-) -> Head:
-    for _ in range(_FENCE_TRIES_MAX):
-        # Read late, so that little time passes before it is visible; never backwards within a project.
-        received = max(clock(), head.received_at)
-        digest = chain_digest(head.digest, project_id, head.next_position, received, rows)
-        cursor = await connection.execute(
-            queries("event_log")["insert_batch"],
-            (project_id, head.next_position, len(rows), received, digest),
-        )
-        if cursor.rowcount == 1:
-            return Head(head.next_position + len(rows), received, digest)
-        # Another writer committed these positions while we waited for its key: go behind it.
-        head = await read_head(connection, project_id)
-    raise RuntimeError(f"could not claim positions of project {project_id}")
-
-
-def _rows(project_id: UUID, first_position: int, received: datetime, rows: Sequence[bytes]) -> list[bytes]:
-    project, time, pack = project_id.bytes, postgres_us(received), _ROW_START.pack
+def _rows(project_id: UUID, first_position: int, received_us: int, rows: Sequence[bytes]) -> list[bytes]:
+    project, pack = project_id.bytes, _ROW_START.pack
     return [
-        pack(_ROW_FIELDS, 16, project, 8, position, 8, time) + row
+        pack(_ROW_FIELDS, 16, project, 8, position, 8, received_us) + row
         for position, row in enumerate(rows, first_position)
     ]
 

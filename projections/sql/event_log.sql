@@ -1,6 +1,13 @@
--- insert_new_ledger: remember event ids that are thought new; cheaper, and an error when one is not
+-- begin: a transaction whose statements see what was committed while the one before waited
+begin isolation level read committed;
+
+-- insert_new_ledger: remember event ids of a project that are thought new; cheaper, and an error when one is not
 insert into event_ledger (project_id, event_id)
-select * from unnest(%s, %s);
+select %s, unnest(%s::uuid[]);
+
+-- insert_new_idempotency_keys: remember idempotency keys of a project that are thought new, likewise
+insert into idempotency_key (project_id, key_hash, event_id, body_hash)
+select %s, * from unnest(%s::uuid[], %s::uuid[], %s::uuid[]);
 
 -- insert_ledger: remember event ids; the ones returned were not known before
 insert into event_ledger (project_id, event_id)
@@ -29,7 +36,19 @@ where project_id = %(project_id)s
 order by first_position desc
 limit 1;
 
--- insert_batch: claim the next positions; no row comes back when another writer claimed them first
+-- claim: the next positions of a project are ours; the first of them, and when they are received, as by `postgres_us`
+select claimed_position, (extract(epoch from claimed_at) * 1000000)::bigint - 946684800000000
+from claim_positions(%s, %s, %s, %s::timestamptz + (clock_timestamp() - statement_timestamp()));
+
+-- end_stalled: end sessions of writers that keep positions while their process stands still; nothing of theirs is committed
+select count(pg_terminate_backend(pid))
+from pg_stat_activity
+where datname = current_database() and usename = current_user
+and state in ('active', 'idle in transaction') and wait_event = 'ClientRead'
+and query_start < clock_timestamp() - make_interval(secs => %s)
+and (starts_with(query, 'begin isolation level read committed') or starts_with(query, 'select claimed_position'));
+
+-- insert_batch: claim positions as a writer does; no row comes back when another one claimed them first
 insert into log_batch (project_id, first_position, event_count, received_at, digest)
 values (%s, %s, %s, %s, %s)
 on conflict do nothing;

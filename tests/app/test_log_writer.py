@@ -5,7 +5,6 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,7 +15,7 @@ from app import log_writer
 from app.database import connect
 from app.log_writer import LogWriter, Overloaded, Unavailable
 from projections.event_ids import new_event_id
-from projections.event_log import IdempotencyKey, NewEvent, encode_row
+from projections.event_log import IdempotencyKey, NewEvent, append, encode_row
 from tests.projections.log_of_events import Seen, browser_event, decoded, new_project
 
 
@@ -161,15 +160,15 @@ async def test_a_transaction_in_the_way_is_waited_for_and_not_for_ever(writer, c
     project_id = await new_project(connection)
     tries, failing = 0, 3
 
-    async def append(*arguments, **options):
+    async def commit(*arguments, **options):
         nonlocal tries
         tries += 1
         if tries <= failing:
             raise error("in the way")
-        return await appended(*arguments, **options)
+        return await committed(*arguments, **options)
 
-    appended = log_writer.append
-    monkeypatch.setattr(log_writer, "append", append)
+    committed = log_writer.commit_new
+    monkeypatch.setattr(log_writer, "commit_new", commit)
     [outcome] = await writer.write(project_id, [Seen("ann", 1).row()])
     assert (tries, outcome.duplicate, outcome.refused) == (4, False, None)
 
@@ -181,6 +180,36 @@ async def test_a_transaction_in_the_way_is_waited_for_and_not_for_ever(writer, c
     failing = 0
     await writer.write(project_id, [Seen("cid", 1).row()])
     assert await _count(connection, project_id) == 2
+
+
+@pytest.mark.parametrize("stops", ["before its rows", "before its commit"])
+async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_for(
+    database_url, connection, monkeypatch, stops
+) -> None:
+    """Another writer ends its session after a while and takes the positions; nothing was acknowledged of it."""
+    monkeypatch.setattr(log_writer, "LOCK_SECONDS_MAX", 0.5)
+    project_id = await new_project(connection)
+    writer = LogWriter(lambda: connect(database_url))
+    await writer.start()
+    async with await connect(database_url) as still:
+        if stops == "before its rows":
+            claim = f"select * from claim_positions('{project_id}', 1, sha256(''), now())"
+            copy = "copy event_log from stdin (format binary)"
+            still.pgconn.send_query(f"begin isolation level read committed;{claim};{copy};commit".encode())
+            still.pgconn.flush()
+        else:
+            await still.execute("begin")
+            await append(still, {project_id: [Seen("ann", 1).row()]}, lambda: datetime.now(UTC))
+        await asyncio.sleep(0.1)
+
+        [outcome] = await writer.write(project_id, [Seen("bob", 1).row()])
+        await writer.stop()
+
+        assert (outcome.duplicate, outcome.refused) == (False, None)
+        assert await _count(connection, project_id) == 1
+        watched = "select count(*) from pg_stat_activity where pid = %s"
+        assert await (await connection.execute(watched, (still.info.backend_pid,))).fetchone() == (0,)
+        await still.close()
 
 
 async def test_two_writers_on_one_project_keep_positions_dense(database_url, connection) -> None:
@@ -227,19 +256,33 @@ async def _count(connection, project_id) -> int:
     return row[0]
 
 
+@pytest.mark.parametrize("all_new", [True, False])
 async def test_an_answer_that_was_lost_after_the_commit_is_not_called_a_duplicate(
-    database_url, connection
+    writer, connection, monkeypatch, all_new
 ) -> None:
     """The first try committed and nobody heard of it: the second finds its own event and says so."""
     project_id = await new_project(connection)
-    writer = LogWriter(lambda: _losing_its_first_answer(database_url))
-    await writer.start()
+    before = Seen("ann", 1).row()
+    await writer.write(project_id, [before])
+    known = [] if all_new else [before]
+    lost: list[int] = []
 
-    [keyed] = await writer.write(project_id, [_keyed(uuid.uuid4())])
-    await writer.stop()
+    async def losing(*arguments, **options):
+        appended = await append(*arguments, **options)
+        if not lost:
+            lost.append(len(appended.fresh))
+            await arguments[0].execute("commit")  # which `append` leaves to its caller
+            raise psycopg.OperationalError("the connection was lost")
+        return appended
 
+    name = "commit_new" if all_new else "append"
+    append = getattr(log_writer, name)
+    monkeypatch.setattr(log_writer, name, losing)
+    *_, keyed = await writer.write(project_id, [*known, _keyed(uuid.uuid4())])
+
+    assert lost == [1]
     assert (keyed.duplicate, keyed.conflict) == (False, False)
-    assert await _count(connection, project_id) == 1
+    assert await _count(connection, project_id) == 2
 
 
 async def test_a_batch_takes_no_more_than_its_limit(writer, connection, monkeypatch) -> None:
@@ -252,26 +295,6 @@ async def test_a_batch_takes_no_more_than_its_limit(writer, connection, monkeypa
     assert writer.commits >= 10
     assert writer.queued_events == 0
     assert await _count(connection, project_id) == 95
-
-
-_answers_lost: set[str] = set()
-
-
-async def _losing_its_first_answer(url: str) -> psycopg.AsyncConnection:
-    connection = await connect(url)
-    if url in _answers_lost:
-        return connection
-    _answers_lost.add(url)
-    commit = connection.transaction
-
-    @asynccontextmanager
-    async def transaction():
-        async with commit():
-            yield
-        raise psycopg.OperationalError("the connection was lost")
-
-    connection.transaction = transaction  # type: ignore[method-assign]
-    return connection
 
 
 @pytest.mark.parametrize(
@@ -295,12 +318,15 @@ async def test_a_session_that_takes_no_writes_is_replaced(database_url, connecti
             time.sleep(0.3)  # as a machine that sleeps
         return datetime.now(UTC)
 
+    known = Seen("ann", 1).row()
+    await append(connection, {project_id: [known]}, lambda: datetime.now(UTC))
     writer = LogWriter(open_session, now=now)
     await writer.start()
 
-    [outcome] = await writer.write(project_id, [Seen("ann", 1).row()])
+    # One of them is known, so that the clock is asked within a transaction.
+    outcomes = await writer.write(project_id, [known, Seen("bob", 1).row()])
     await writer.stop()
 
-    assert outcome.refused is None
+    assert [(outcome.duplicate, outcome.refused) for outcome in outcomes] == [(True, None), (False, None)]
     assert sessions == 2
-    assert await _count(connection, project_id) == 1
+    assert await _count(connection, project_id) == 2

@@ -124,7 +124,7 @@ async def write(connection: psycopg.AsyncConnection[Any], project_id: uuid.UUID,
     for entry in entries:
         async with connection.transaction():
             if isinstance(entry, Seen):
-                await append(connection, {project_id: [entry.row()]}, {}, lambda: datetime.now(UTC))
+                await append(connection, {project_id: [entry.row()]}, lambda: datetime.now(UTC))
             else:
                 await append_facts(connection, project_id, [entry], datetime.now(UTC))
 

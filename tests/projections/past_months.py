@@ -40,7 +40,7 @@ async def write_at(
     """Append events and facts as received at a time, in one commit."""
     events = [_event(entry, time) for entry in entries]
     async with connection.transaction():
-        await append(connection, {project_id: events}, {}, lambda: time)
+        await append(connection, {project_id: events}, lambda: time)
 
 
 def _event(entry: Seen | Fact | NewEvent, time: datetime) -> NewEvent:

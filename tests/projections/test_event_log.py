@@ -3,19 +3,22 @@
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from app.database import connect
 from projections import chain
 from projections.chain import verify_chain
 from projections.event_log import (
-    EMPTY_HEAD,
+    AlreadyKnownError,
     IdempotencyKey,
     NewEvent,
     append,
     append_facts,
+    commit_new,
     position_at,
     read_head,
     received_at,
@@ -31,8 +34,8 @@ async def test_an_append_gives_the_next_positions(connection) -> None:
     """Positions are 1, 2, 3 in the order given, whatever came before in other projects."""
     first, second = await new_project(connection), await new_project(connection)
 
-    await append(connection, {first: [Seen("ann", 1).row(), Seen("ann", 2).row()]}, {}, lambda: NOW)
-    await append(connection, {first: [Seen("bob", 3).row()], second: [Seen("cid", 4).row()]}, {}, lambda: NOW)
+    await append(connection, {first: [Seen("ann", 1).row(), Seen("ann", 2).row()]}, lambda: NOW)
+    await append(connection, {first: [Seen("bob", 3).row()], second: [Seen("cid", 4).row()]}, lambda: NOW)
 
     assert await _positions(connection, first) == [(1, "ann"), (2, "ann"), (3, "bob")]
     assert await _positions(connection, second) == [(1, "cid")]
@@ -43,9 +46,9 @@ async def test_an_event_that_was_seen_before_takes_no_position(connection) -> No
     project_id = await new_project(connection)
     events = decoded(project_id, browser_event(), browser_event(visitorId="other"))
 
-    first = await append(connection, {project_id: events}, {}, lambda: NOW)
+    first = await append(connection, {project_id: events}, lambda: NOW)
     again = await append(
-        connection, {project_id: [*events, *decoded(project_id, browser_event(pathname="/b"))]}, {}, lambda: NOW
+        connection, {project_id: [*events, *decoded(project_id, browser_event(pathname="/b"))]}, lambda: NOW
     )
 
     assert len(first.fresh) == 2
@@ -58,7 +61,7 @@ async def test_the_same_event_of_two_projects_counts_in_both(connection) -> None
     projects = [await new_project(connection), await new_project(connection)]
 
     for project_id in projects:
-        await append(connection, {project_id: decoded(project_id, browser_event())}, {}, lambda: NOW)
+        await append(connection, {project_id: decoded(project_id, browser_event())}, lambda: NOW)
 
     assert [len(await _positions(connection, project_id)) for project_id in projects] == [1, 1]
 
@@ -67,10 +70,10 @@ async def test_a_batch_of_duplicates_writes_no_batch_row(connection) -> None:
     """Nothing new is nothing written: the head stays where it was."""
     project_id = await new_project(connection)
     events = decoded(project_id, browser_event())
-    await append(connection, {project_id: events}, {}, lambda: NOW)
+    await append(connection, {project_id: events}, lambda: NOW)
     before = await read_head(connection, project_id)
 
-    await append(connection, {project_id: events}, {}, lambda: NOW)
+    await append(connection, {project_id: events}, lambda: NOW)
 
     assert await read_head(connection, project_id) == before
 
@@ -81,22 +84,98 @@ async def test_an_idempotency_key_tells_what_it_stood_for(connection) -> None:
     key = IdempotencyKey(b"k" * 16, b"b" * 16)
     first, second = (msgspec.structs.replace(Seen("ann", minute).row(), idempotency=key) for minute in (1, 2))
 
-    await append(connection, {project_id: [first]}, {}, lambda: NOW)
-    appended = await append(connection, {project_id: [second]}, {}, lambda: NOW)
+    await append(connection, {project_id: [first]}, lambda: NOW)
+    appended = await append(connection, {project_id: [second]}, lambda: NOW)
 
     assert appended.fresh == set()
     assert appended.known == {(project_id, key.key_hash): (first.event_id, key.body_hash)}
 
 
-async def test_writers_with_stale_heads_go_behind_each_other(connection) -> None:
-    """A cached head that another writer has passed costs a try, and no position is taken twice."""
+@pytest.mark.parametrize("first_commits", [True, False])
+async def test_who_waited_for_positions_takes_the_next_ones(database_url, first_commits) -> None:
+    """Who finds positions claimed waits, then goes behind them, or takes them if they were given back."""
+    async with await connect(database_url) as first, await connect(database_url) as second:
+        project_id = await new_project(first)
+        transaction = first.transaction(force_rollback=not first_commits)
+        async with transaction:
+            await append(first, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+            waiting = asyncio.create_task(
+                commit_new(second, {project_id: [Seen("bob", 1).row(), Seen("bob", 2).row()]}, lambda: NOW)
+            )
+            await _until_it_waits(database_url, second)
+
+        assert (await waiting).last_positions == {project_id: 3 if first_commits else 2}
+        found = await _positions(first, project_id)
+        assert [visitor for _, visitor in found] == ["ann", "bob", "bob"] if first_commits else ["bob", "bob"]
+        assert (await verify_chain(first, project_id)).fault is None
+
+
+async def test_events_that_wait_are_received_when_they_get_their_positions(database_url) -> None:
+    """The time of a commit is not from before its wait: whoever settles a time meanwhile may rely on it."""
+    async with await connect(database_url) as first, await connect(database_url) as second:
+        project_id = await new_project(first)
+        event = Seen("ann", 1).row()
+        async with first.transaction(force_rollback=True):
+            await append(first, {project_id: [event]}, lambda: NOW)
+            # Waits for what becomes of the same event, before it asks for positions.
+            waiting = asyncio.create_task(commit_new(second, {project_id: [event]}, lambda: NOW))
+            await _until_it_waits(database_url, second)
+            await asyncio.sleep(0.2)
+        await waiting
+
+        received = await received_at(first, project_id, 1)
+        assert received is not None
+        assert NOW + timedelta(seconds=0.2) <= received < NOW + timedelta(seconds=30)
+
+
+async def test_what_is_committed_as_new_must_be_new(connection) -> None:
+    """An event id or an idempotency key that is known writes nothing, and the session goes on."""
     project_id = await new_project(connection)
-    stale = {project_id: EMPTY_HEAD}
+    key = IdempotencyKey(b"k" * 16, b"b" * 16)
+    keyed, keyed_again = (msgspec.structs.replace(Seen("ann", minute).row(), idempotency=key) for minute in (1, 2))
+    plain = Seen("bob", 1).row()
+    await commit_new(connection, {project_id: [keyed, plain]}, lambda: NOW)
 
-    for minute in range(3):
-        await append(connection, {project_id: [Seen("ann", minute).row()]}, stale, lambda: NOW)
+    for again in (keyed_again, plain):
+        with pytest.raises(AlreadyKnownError):
+            await commit_new(connection, {project_id: [Seen("cid", 1).row(), again]}, lambda: NOW)
 
-    assert [position for position, _ in await _positions(connection, project_id)] == [1, 2, 3]
+    await commit_new(connection, {project_id: [Seen("cid", 1).row()]}, lambda: NOW)
+    assert await _positions(connection, project_id) == [(1, "ann"), (2, "bob"), (3, "cid")]
+    assert (await verify_chain(connection, project_id)).fault is None
+
+
+async def test_what_postgresql_refuses_is_told_as_it_tells_it(connection) -> None:
+    """A row that cannot be stored, a month that has no partition: its own error, and the session goes on."""
+    project_id = await new_project(connection)
+    broken = msgspec.structs.replace(Seen("ann", 1).row(), row=Seen("ann", 1).row().row[:-1] + b"x")
+
+    for event, now, refusal in (
+        (broken, NOW, psycopg.DataError),
+        (Seen("bob", 1).row(), NOW + timedelta(days=9_000), psycopg.errors.CheckViolation),
+    ):
+        with pytest.raises(refusal):
+            await commit_new(connection, {project_id: [Seen("cid", 1).row(), event]}, lambda now=now: now)
+
+    await commit_new(connection, {project_id: [Seen("cid", 1).row()]}, lambda: NOW)
+    assert await _positions(connection, project_id) == [(1, "cid")]
+
+
+async def test_new_events_of_many_projects_share_a_commit(connection) -> None:
+    """Each project has its own positions; all are there, or none."""
+    projects = [await new_project(connection) for _ in range(3)]
+    batches = {project_id: [Seen("ann", minute).row() for minute in range(3)] for project_id in projects}
+    await commit_new(connection, {projects[1]: batches[projects[1]][:1]}, lambda: NOW)
+
+    with pytest.raises(AlreadyKnownError):
+        await commit_new(connection, batches, lambda: NOW)
+    counts = [len(await _positions(connection, project_id)) for project_id in projects]
+    appended = await commit_new(connection, {**batches, projects[1]: batches[projects[1]][1:]}, lambda: NOW)
+
+    assert counts == [0, 1, 0]
+    assert appended.last_positions == dict.fromkeys(projects, 3)
+    for project_id in projects:
+        assert (await verify_chain(connection, project_id)).fault is None
 
 
 async def test_many_writers_at_once_leave_no_gap_and_lose_nothing(database_url) -> None:
@@ -163,9 +242,9 @@ async def test_the_chain_shows_what_was_changed_by_hand(connection, change) -> N
     project_id = await new_project(connection)
     await append_facts(connection, project_id, [plan().created()], NOW)
     pages = decoded(project_id, browser_event(), browser_event(pathname="/b"))
-    await append(connection, {project_id: pages}, {}, lambda: NOW)
+    await append(connection, {project_id: pages}, lambda: NOW)
     later = datetime.now(UTC) + timedelta(seconds=1)
-    await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda: later)
+    await append(connection, {project_id: [Seen("ann", 1).row()]}, lambda: later)
     head = await read_head(connection, project_id)
     assert await verify_chain(connection, project_id) == (3, 4, None, head.digest)
 
@@ -180,7 +259,7 @@ async def test_the_proof_of_large_batches_takes_few_at_once(connection, monkeypa
     project_id = await new_project(connection)
     for number in range(4):
         rows = [Seen(f"{number}-{at}", 1).row() for at in range(1 + number)]
-        await append(connection, {project_id: rows}, {}, lambda: NOW)
+        await append(connection, {project_id: rows}, lambda: NOW)
     seen: list[int] = []
 
     report = await verify_chain(connection, project_id, seen.append)
@@ -194,20 +273,22 @@ async def test_received_at_never_goes_backwards(connection) -> None:
     project_id = await new_project(connection)
 
     for now in (NOW, NOW - timedelta(hours=1), NOW + timedelta(hours=1)):
-        await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda now=now: now)
+        await append(connection, {project_id: [Seen("ann", 1).row()]}, lambda now=now: now)
 
     times = [await received_at(connection, project_id, position) for position in (1, 2, 3)]
-    assert times == [NOW, NOW, NOW + timedelta(hours=1)]
+    first, second, third = [time - NOW for time in times if time is not None]
+    assert timedelta(0) <= first == second < timedelta(minutes=1)
+    assert timedelta(hours=1) <= third < timedelta(hours=1, minutes=1)
 
 
 async def test_a_time_finds_the_last_position_received_by_then(connection) -> None:
     """Before the first event the position is 0; at a time between two batches it is the earlier one's end."""
     project_id = await new_project(connection)
-    await append(connection, {project_id: [Seen("ann", 1).row(), Seen("bob", 1).row()]}, {}, lambda: NOW)
-    await append(connection, {project_id: [Seen("cid", 1).row()]}, {}, lambda: NOW + timedelta(minutes=10))
+    await append(connection, {project_id: [Seen("ann", 1).row(), Seen("bob", 1).row()]}, lambda: NOW)
+    await append(connection, {project_id: [Seen("cid", 1).row()]}, lambda: NOW + timedelta(minutes=10))
 
     found = [
-        await position_at(connection, project_id, NOW + timedelta(minutes=minutes)) for minutes in (-1, 0, 9, 10)
+        await position_at(connection, project_id, NOW + timedelta(minutes=minutes)) for minutes in (-1, 1, 9, 11)
     ]
 
     assert found == [0, 2, 2, 3]
@@ -216,17 +297,17 @@ async def test_a_time_finds_the_last_position_received_by_then(connection) -> No
 async def test_a_past_time_is_settled_once_a_commit_under_way_is_over(database_url, connection) -> None:
     """A batch that was received before and is committed late is waited for, and no position is lost by that."""
     project_id = await new_project(connection)
-    await append(connection, {project_id: [Seen("ann", 1).row()]}, {}, lambda: NOW)
+    await append(connection, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
     async with await connect(database_url) as writing:
         async with writing.transaction():
-            await append(writing, {project_id: [Seen("bob", 1).row()]}, {}, lambda: NOW)
-            settling = asyncio.create_task(settle(connection, project_id, NOW))
+            await append(writing, {project_id: [Seen("bob", 1).row()]}, lambda: NOW)
+            settling = asyncio.create_task(settle(connection, project_id, NOW + timedelta(seconds=50)))
             await asyncio.sleep(0.2)
             assert not settling.done()
         await settling
-        assert await position_at(connection, project_id, NOW) == 2
+        assert await position_at(connection, project_id, NOW + timedelta(seconds=50)) == 2
 
-        await append(writing, {project_id: [Seen("cid", 1).row()]}, {}, lambda: NOW + timedelta(minutes=1))
+        await append(writing, {project_id: [Seen("cid", 1).row()]}, lambda: NOW + timedelta(minutes=1))
         assert (await verify_chain(connection, project_id))[:3] == (3, 3, None)
 
 
@@ -243,9 +324,15 @@ def test_equal_times_in_another_spelling_are_one_event() -> None:
     assert ids[0] == ids[1] != other
 
 
+async def _until_it_waits(url: str, writer: psycopg.AsyncConnection[Any]) -> None:
+    async with await connect(url) as watching:
+        asked = "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s"
+        while (await (await watching.execute(asked, (writer.info.backend_pid,))).fetchone()) != (True,):
+            await asyncio.sleep(0.01)
+
+
 async def _write_a_lot(url: str, projects: list[uuid.UUID], writer: int) -> list[list[str]]:
     kept: list[list[str]] = [[] for _ in projects]
-    heads = dict.fromkeys(projects, EMPTY_HEAD)  # always stale: every append has to find its place
     async with await connect(url) as connection:
         for round_number in range(12):
             names = {project_id: f"{writer}-{round_number}-{at}" for at, project_id in enumerate(projects)}
@@ -254,7 +341,7 @@ async def _write_a_lot(url: str, projects: list[uuid.UUID], writer: int) -> list
             }
             try:
                 async with connection.transaction():
-                    await append(connection, batches, heads, lambda: NOW)
+                    await append(connection, batches, lambda: NOW)
                     if round_number % 4 == writer % 4:
                         raise _ChangedMyMindError
             except _ChangedMyMindError:

@@ -188,7 +188,7 @@ async def test_results_never_go_backwards_while_a_rebuild_flips_under_load(datab
             while not stop.is_set():
                 rows = [Seen(f"w{i}", i, "conversion", "purchase").row() for i in range(5)]
                 async with writing.transaction():
-                    await append(writing, {project_id: rows}, {}, lambda: datetime.now(UTC))
+                    await append(writing, {project_id: rows}, lambda: datetime.now(UTC))
                 await asyncio.sleep(0.005)
 
         seen: list[int] = []

@@ -130,7 +130,7 @@ def _visits(experiment: Any, variant: Any, first: int, last: int) -> list[Seen]:
 
 
 async def _append(connection: Any, project_id: Any, events: list[Seen]) -> None:
-    await append(connection, {project_id: [event.row() for event in events]}, {}, lambda: datetime.now(UTC))
+    await append(connection, {project_id: [event.row() for event in events]}, lambda: datetime.now(UTC))
 
 
 def _nodes(tree: dict[str, Any]) -> list[dict[str, Any]]:
@@ -198,6 +198,7 @@ async def test_what_is_read_all_the_time_needs_no_scan_and_no_sort(connection, p
         ("insert_new_ledger", 2),
         ("insert_ledger", 2),
         ("insert_idempotency_keys", 4),
+        ("insert_new_idempotency_keys", 4),
         ("known_idempotency_keys", 2),
         ("insert_batch", 0),
     ],
@@ -207,6 +208,8 @@ async def test_what_a_commit_asks_of_the_ledgers_needs_no_scan_and_no_sort(conne
     project_id = project[0]
     ids: list[Any] = [[project_id] * 100, *([uuid.uuid4() for _ in range(100)] for _ in range(1, columns))]
     asked = {
+        "insert_new_ledger": [project_id, *ids[1:]],
+        "insert_new_idempotency_keys": [project_id, *ids[1:]],
         "known_idempotency_keys": [project_id, *ids[1:]],
         "insert_batch": [project_id, 1, 1, datetime.now(UTC), b""],
     }
@@ -216,6 +219,18 @@ async def test_what_a_commit_asks_of_the_ledgers_needs_no_scan_and_no_sort(conne
         nodes = await _plan(connection, queries("event_log")[name], asked.get(name, ids))
     assert _scanned(nodes) == set()
     assert not [node for node in nodes if "Sort" in node["Node Type"]]
+
+
+async def test_positions_are_claimed_through_the_key_of_the_batches(connection, project):
+    """However many batches there are, one entry is read, by a session's first plans and by the one it keeps."""
+    project_id = project[0]
+    async with connection.transaction():
+        for number in range(12):
+            await append(connection, {project_id: [Seen(f"{number}", 1).row()]}, lambda: datetime.now(UTC))
+        used = await connection.execute(
+            "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'log_batch'"
+        )
+        assert await used.fetchone() == (0, 12)
 
 
 async def test_a_step_reaches_large_tables_through_their_keys(connection, project, monkeypatch):
