@@ -8,6 +8,7 @@ Every figure is a ratio or stands beside its ceiling: machines differ and are sh
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 import uuid
@@ -36,7 +37,7 @@ CONNECTIONS_BATCH = 128
 CONNECTIONS_SINGLE = 128
 
 
-async def measure(url: str, events: int, log_events: int, processes: int) -> list[Figure]:
+async def measure(url: str, directory: Path, events: int, log_events: int, processes: int) -> list[Figure]:
     """All figures, in order."""
     await prepare_database(url)
     figures: list[Figure] = []
@@ -45,7 +46,7 @@ async def measure(url: str, events: int, log_events: int, processes: int) -> lis
     with ExitStack() as stack:
         # One of them projects, as the first process of `prooflog serve` does.
         servers = [stack.enter_context(started_server(url, with_worker=at == 0)) for at in range(processes)]
-        figures += await _http(url, servers, events, copy_rate)
+        figures += await _http(url, servers, directory, events, copy_rate)
     figures += await _disk(url)
     if log_events:
         figures += await measure_projecting(url, log_events, copy_rate)
@@ -77,7 +78,7 @@ async def _copy_ceiling(url: str, events: int) -> float:
     return len(rows) / seconds
 
 
-async def _http(url: str, servers: list[Server], events: int, copy_rate: float) -> list[Figure]:
+async def _http(url: str, servers: list[Server], directory: Path, events: int, copy_rate: float) -> list[Figure]:
     project_id = await _project(url)
     ports = [server.port for server in servers]
     fresh = bodies(project_id, events // 50, 50, seed=2)
@@ -91,8 +92,13 @@ async def _http(url: str, servers: list[Server], events: int, copy_rate: float) 
     ones = bodies(project_id, events // 10, 1, seed=3)
     single = await send(ports, "/api/analytics/track", ones, connections=CONNECTIONS_SINGLE)
     half = bodies(project_id, max(50, int(batch.per_second * 3)), 50, seed=4)
-    calm = await send(
-        ports, "/api/analytics/track", half, connections=CONNECTIONS_BATCH, rate=batch.per_second / 2
+    calm, stall_ms = await _with_disk(
+        directory,
+        send(ports, "/api/analytics/track", half, connections=CONNECTIONS_BATCH, rate=batch.per_second / 2),
+    )
+    ones = bodies(project_id, max(50, int(single.per_second * 2)), 1, seed=5)
+    calm_single = await send(
+        ports, "/api/analytics/track", ones, connections=CONNECTIONS_SINGLE, rate=single.per_second / 2
     )
     rate = batch.per_second * 50
     return [
@@ -102,6 +108,10 @@ async def _http(url: str, servers: list[Server], events: int, copy_rate: float) 
         Figure("  empty 202 of the same server", empty.per_second, "requests/s"),
         Figure("  as a share of that", single.per_second / empty.per_second, "", "bar 0.5, aim 0.75"),
         Figure("latency p99 at half the batch load", calm.latency_ms_p99, "ms", "bar 50, aim 20"),
+        Figure("  longest that the disk took meanwhile", stall_ms, "ms"),
+        Figure(
+            "latency p99 at half the load of single events", calm_single.latency_ms_p99, "ms", "bar 50, aim 20"
+        ),
         Figure("lag of the projections at full ingest, p99", lag_ms, "ms", "bar 2000, aim 500"),
         Figure("duplicates against fresh", again.per_second / batch.per_second, "times", "bar 1.5, aim 3"),
         Figure("server CPU per event, batches", cpu / (batch.requests * 50) * 1e6, "us"),
@@ -126,6 +136,24 @@ async def _with_lag(url: str, project_id: uuid.UUID, load: Coroutine[Any, Any, L
                     waits.append((datetime.now(UTC) - since) / timedelta(milliseconds=1) if since else 0.0)
             await asyncio.sleep(0.02)
     return await task, sorted(waits)[int(len(waits) * 0.99)]
+
+
+async def _with_disk(directory: Path, load: Coroutine[Any, Any, Load]) -> tuple[Load, float]:
+    """A load, and the longest that a write of 8 KB took to be durable meanwhile, ms: no commit can be quicker."""
+    task = asyncio.create_task(load)
+    waits: list[float] = []
+    with (directory / "sync").open("wb", buffering=0) as file:
+        while not task.done():
+            waits.append(await asyncio.to_thread(_sync, file.fileno()))
+            await asyncio.sleep(0.02)
+    return await task, max(waits)
+
+
+def _sync(file: int) -> float:
+    began = time.perf_counter()
+    os.pwrite(file, b"x" * 8192, 0)
+    os.fdatasync(file)
+    return (time.perf_counter() - began) * 1000
 
 
 async def _disk(url: str) -> list[Figure]:
@@ -159,8 +187,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--url", help="a database of its own; default: an embedded one in a temporary folder")
     chosen = parser.parse_args()
-    with database(chosen.url) as (url, _):
-        figures = asyncio.run(measure(url, chosen.events, chosen.log, chosen.processes))
+    with database(chosen.url) as (url, directory):
+        figures = asyncio.run(measure(url, directory, chosen.events, chosen.log, chosen.processes))
     print("\n".join(figure.line() for figure in figures))
     if chosen.json:
         found: list[dict[str, Any]] = [msgspec.to_builtins(figure) for figure in figures]
