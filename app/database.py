@@ -158,6 +158,11 @@ async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> p
     connection = await connect(url)
     try:
         await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
+        # A commit is one statement with all its ids, which PostgreSQL would log whole where one of them is known.
+        await connection.execute(
+            "select set_config('log_min_error_statement', 'panic', false)"
+            " where has_parameter_privilege('log_min_error_statement', 'set')"
+        )
     except BaseException:  # who waits for it may give up meanwhile
         await connection.close()
         raise

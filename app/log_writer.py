@@ -24,7 +24,6 @@ from projections.event_log import (
     NewEvent,
     append,
     commit_new,
-    end_stalled,
     make_room,
 )
 from projections.partitions import ForgottenError, lacks_partition
@@ -41,8 +40,6 @@ SHARED_BY_MIN = 8
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 RECONNECT_SECONDS_MAX = 2.0
 GIVE_UP_SECONDS = 30.0
-# Longer than any commit takes; whoever is in the way then may never be done.
-LOCK_SECONDS_MAX = 10
 # The month may change, and other processes add and drop partitions, while one that is missing is made.
 ROOM_TRIES_MAX = 5
 
@@ -54,11 +51,7 @@ _POISON = (
     psycopg.errors.StatementTooComplex,
 )
 # What says that another transaction was in the way: nothing was written, and it may be gone the next time.
-_IN_THE_WAY = (
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.SerializationFailure,
-    psycopg.errors.LockNotAvailable,
-)
+_IN_THE_WAY = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 # What says that this session, or the database it leads to, takes no writes; another session may.
 _AWAY = (
     psycopg.OperationalError,
@@ -250,8 +243,6 @@ class LogWriter:
                     raise Unavailable from error
                 what = error.diag.message_primary or error
                 _log.warning("another transaction was in the way (%s); trying again", what)
-                if isinstance(error, psycopg.errors.LockNotAvailable):
-                    await self._end_stalled()
                 # By chance, so that two that were in each other's way do not meet again.
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                 pause = min(pause * 2, RECONNECT_SECONDS_MAX)
@@ -289,15 +280,7 @@ class LogWriter:
     async def _open(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
-            await self._connection.execute(
-                "select set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS_MAX}s",)
-            )
         return self._connection
-
-    async def _end_stalled(self) -> None:
-        with contextlib.suppress(psycopg.Error):  # we only help; the next try says what is wrong
-            if ended := await end_stalled(await self._open(), LOCK_SECONDS_MAX):
-                _log.warning("ended %d sessions whose process stands still", ended)
 
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -29,7 +29,7 @@ from app.replays import Replays
 from app.settings import Settings
 from app.templates.charts import OverTime
 from app.told_counts import ToldCounts
-from app.upkeep import keep_partitions
+from app.upkeep import keep_partitions, keep_writing
 from app.worker import ProjectionWorker
 from stats import special
 
@@ -87,6 +87,7 @@ async def open_services(
     await writer.start()
     working = asyncio.create_task(worker.run(), name="projections") if with_worker else None
     upkeep = asyncio.create_task(keep_partitions(database_url, settings), name="upkeep")
+    watching = asyncio.create_task(keep_writing(database_url), name="stalled writers")
     told, live = ToldCounts(), Live(pool)
     replays = Replays(lambda: connect(database_url), settings.archive_dir)
     telling = asyncio.create_task(told.keep(pool), name="told counts")
@@ -122,11 +123,12 @@ async def open_services(
         await live.close()
         await replays.close()
         await writer.stop()
+        watching.cancel()
         told.stop()
         worker.stop()
         if working is not None:
             await working
-        await asyncio.gather(upkeep, telling, warming, return_exceptions=True)
+        await asyncio.gather(upkeep, watching, telling, warming, return_exceptions=True)
         await pool.close()
 
 

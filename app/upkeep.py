@@ -1,4 +1,4 @@
-"""Upkeep of partitions: made ahead of time, forgotten behind the horizon, archived behind the retention."""
+"""Upkeep: partitions made ahead, forgotten behind the horizon, archived behind the retention; no log held up."""
 
 import asyncio
 import logging
@@ -14,12 +14,17 @@ from psycopg import AsyncConnection
 
 from app.database import connect
 from app.settings import Settings
+from projections.event_log import end_stalled
 from projections.log_months import closed_partitions
 from projections.partitions import ensure_partitions, forget_old_ids
 
 EVERY_SECONDS = 3_600
 # Processes that start together do not all do it at once.
 FIRST_WITHIN_SECONDS = 300
+
+# Longer than any commit waits for its process.
+STALLED_SECONDS_MAX = 10.0
+LOOK_FOR_STALLED_SECONDS = 10.0
 
 _log = logging.getLogger("prooflog.upkeep")
 
@@ -49,6 +54,18 @@ async def keep_once(connection: AsyncConnection[Any], database_url: str, setting
         before = now - timedelta(days=settings.retention_days)
         if await closed_partitions(connection, now, before):
             await _archive(database_url, settings, before)
+
+
+async def keep_writing(database_url: str) -> None:
+    """End sessions whose process stands still with positions claimed, every few seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_FOR_STALLED_SECONDS)
+        try:
+            async with await connect(database_url) as connection:
+                if ended := await end_stalled(connection, STALLED_SECONDS_MAX):
+                    _log.warning("ended %d sessions that held up the log while their process stood still", ended)
+        except (psycopg.Error, OSError) as error:
+            _log.info("whether a process stands still could not be seen: %s", error)
 
 
 async def _now(connection: AsyncConnection[Any]) -> datetime:

@@ -1,18 +1,33 @@
 -- The next positions of a project, claimed where the log is: whoever finds them taken waits for the key of
 -- log_batch, then goes behind at once. A writer that had to hear of it first lost most claims to the one before it.
--- The digest is as projections/chain.py computes it. At read committed each statement sees what was
--- committed while the one before it waited.
+
+-- What chains a batch to the one before it; projections/chain.py computes the same from stored rows.
+create function batch_digest(
+    digest_before bytea, project_id uuid, first_position bigint, event_count integer, received_at timestamptz,
+    content_sha256 bytea
+)
+returns bytea
+language sql
+immutable
+return sha256(
+    digest_before || uuid_send(project_id) || int8send(first_position) || int8send(event_count)
+    || timestamptz_send(received_at) || content_sha256
+);
+
+-- At read committed each statement sees what was committed while the one before it waited.
 create function claim_positions(
     claimed_project uuid, claimed_count integer, content_sha256 bytea, now_there timestamptz,
     out claimed_position bigint, out claimed_at timestamptz
 )
 language plpgsql
+-- A plan that was made while the table was short, and is kept, would read all of it for ever.
+set enable_seqscan = off
 as $$
 declare
     began         constant timestamptz := clock_timestamp();
+    waited        interval := '0';
     newest_at     timestamptz;
     newest_digest bytea;
-    waited        interval := '0';
 begin
     for try in 1 .. 1000 loop
         select first_position + event_count, received_at, digest
@@ -30,16 +45,24 @@ begin
         insert into log_batch (project_id, first_position, event_count, received_at, digest)
         values (
             claimed_project, claimed_position, claimed_count, claimed_at,
-            sha256(
-                newest_digest || uuid_send(claimed_project) || int8send(claimed_position)
-                || int8send(claimed_count) || timestamptz_send(claimed_at) || content_sha256
-            )
+            batch_digest(newest_digest, claimed_project, claimed_position, claimed_count, claimed_at, content_sha256)
         )
         on conflict do nothing;
-        if found then
-            return;
+        if not found then
+            waited := clock_timestamp() - began;
+            continue;
         end if;
-        waited := clock_timestamp() - began;
+        if clock_timestamp() - began - waited > interval '100 milliseconds' then
+            -- Whoever had claimed these positions gave them back. Nobody has seen the row yet.
+            claimed_at := greatest(newest_at, now_there + (clock_timestamp() - began));
+            update log_batch
+            set received_at = claimed_at,
+                digest = batch_digest(
+                    newest_digest, claimed_project, claimed_position, claimed_count, claimed_at, content_sha256
+                )
+            where project_id = claimed_project and first_position = claimed_position;
+        end if;
+        return;
     end loop;
     raise 'could not claim positions of project %', claimed_project;
 end;

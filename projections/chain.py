@@ -95,7 +95,7 @@ def chain_digest(
 ) -> bytes:
     """The digest of a batch: sha256 over the digest before it, its place, its time and its rows.
 
-    Writers have it computed by `claim_positions`, where the log is (migrations/0008).
+    For writers `batch_digest` computes the same, where the log is (migrations/0008).
     """
     content = hashlib.sha256(b"".join(rows)).digest()
     place = struct.pack(">qqq", first_position, len(rows), postgres_us(received))

@@ -40,15 +40,18 @@ limit 1;
 select claimed_position, (extract(epoch from claimed_at) * 1000000)::bigint - 946684800000000
 from claim_positions(%s, %s, %s, %s::timestamptz + (clock_timestamp() - statement_timestamp()));
 
--- end_stalled: end sessions of writers that keep positions while their process stands still; nothing of theirs is committed
-select count(pg_terminate_backend(pid))
-from pg_stat_activity
-where datname = current_database() and usename = current_user
-and state in ('active', 'idle in transaction') and wait_event = 'ClientRead'
-and query_start < clock_timestamp() - make_interval(secs => %s)
-and (starts_with(query, 'begin isolation level read committed') or starts_with(query, 'select claimed_position'));
+-- end_stalled: end sessions that hold positions, or may, and have waited so long for their process; they have committed nothing
+select count(pg_terminate_backend(activity.pid))
+from pg_stat_activity activity
+where wait_event = 'ClientRead' and state_change < clock_timestamp() - make_interval(secs => %s)
+and pg_has_role(usesysid, 'usage')
+and exists (
+    select from pg_locks held
+    where held.pid = activity.pid and held.database = (select oid from pg_database where datname = current_database())
+    and held.relation = 'log_batch'::regclass and held.mode = 'RowExclusiveLock' and held.granted
+);
 
--- insert_batch: claim positions as a writer does; no row comes back when another one claimed them first
+-- insert_batch: claim positions that are given back; no row comes back when a writer claimed them first
 insert into log_batch (project_id, first_position, event_count, received_at, digest)
 values (%s, %s, %s, %s, %s)
 on conflict do nothing;

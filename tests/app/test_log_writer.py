@@ -182,36 +182,6 @@ async def test_a_transaction_in_the_way_is_waited_for_and_not_for_ever(writer, c
     assert await _count(connection, project_id) == 2
 
 
-@pytest.mark.parametrize("stops", ["before its rows", "before its commit"])
-async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_for(
-    database_url, connection, monkeypatch, stops
-) -> None:
-    """Another writer ends its session after a while and takes the positions; nothing was acknowledged of it."""
-    monkeypatch.setattr(log_writer, "LOCK_SECONDS_MAX", 0.5)
-    project_id = await new_project(connection)
-    writer = LogWriter(lambda: connect(database_url))
-    await writer.start()
-    async with await connect(database_url) as still:
-        if stops == "before its rows":
-            claim = f"select * from claim_positions('{project_id}', 1, sha256(''), now())"
-            copy = "copy event_log from stdin (format binary)"
-            still.pgconn.send_query(f"begin isolation level read committed;{claim};{copy};commit".encode())
-            still.pgconn.flush()
-        else:
-            await still.execute("begin")
-            await append(still, {project_id: [Seen("ann", 1).row()]}, lambda: datetime.now(UTC))
-        await asyncio.sleep(0.1)
-
-        [outcome] = await writer.write(project_id, [Seen("bob", 1).row()])
-        await writer.stop()
-
-        assert (outcome.duplicate, outcome.refused) == (False, None)
-        assert await _count(connection, project_id) == 1
-        watched = "select count(*) from pg_stat_activity where pid = %s"
-        assert await (await connection.execute(watched, (still.info.backend_pid,))).fetchone() == (0,)
-        await still.close()
-
-
 async def test_two_writers_on_one_project_keep_positions_dense(database_url, connection) -> None:
     """Two server processes' worth of writers interleave without a gap."""
     project_id = await new_project(connection)

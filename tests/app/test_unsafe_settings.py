@@ -93,6 +93,21 @@ async def test_a_writer_takes_no_new_connection_that_forgets(forgetful_url) -> N
     await (await connect_to_write(forgetful_url, {"synchronous_commit"})).close()
 
 
+@pytest.mark.parametrize(("attribute", "level"), [("superuser", "panic"), ("nosuperuser", "error")])
+async def test_ids_of_a_commit_stay_out_of_postgresql_s_log_where_they_may(database_url, attribute, level) -> None:
+    """A commit is one statement with thousands of ids; a user who may not say so writes all the same."""
+    user = f"writer_{uuid.uuid4().hex}"
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(f"create role {user} login {attribute}")  # type: ignore[arg-type]
+        try:
+            async with await connect_to_write(
+                psycopg.conninfo.make_conninfo(database_url, user=user)
+            ) as connection:
+                assert await _setting(connection, "log_min_error_statement") == level
+        finally:
+            owner.execute(f"drop role {user}")  # type: ignore[arg-type]
+
+
 async def test_management_facts_are_not_written_where_commits_are_forgotten(forgetful_url) -> None:
     """The pool, which commands use, takes no such connection either, unless it is allowed by name."""
     async with open_pool(forgetful_url) as pool:

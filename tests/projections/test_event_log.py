@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from app.database import connect
-from projections import chain
+from projections import chain, event_log
 from projections.chain import verify_chain
 from projections.event_log import (
     AlreadyKnownError,
@@ -19,11 +19,13 @@ from projections.event_log import (
     append,
     append_facts,
     commit_new,
+    end_stalled,
     position_at,
     read_head,
     received_at,
     settle,
 )
+from projections.exchange import exchange
 from tests import citus
 from tests.projections.log_of_events import START, Seen, browser_event, decoded, new_project, plan
 
@@ -91,22 +93,30 @@ async def test_an_idempotency_key_tells_what_it_stood_for(connection) -> None:
     assert appended.known == {(project_id, key.key_hash): (first.event_id, key.body_hash)}
 
 
+@pytest.mark.parametrize("writes", [commit_new, append])
 @pytest.mark.parametrize("first_commits", [True, False])
-async def test_who_waited_for_positions_takes_the_next_ones(database_url, first_commits) -> None:
-    """Who finds positions claimed waits, then goes behind them, or takes them if they were given back."""
+async def test_who_waited_for_positions_takes_the_next_ones(database_url, first_commits, writes) -> None:
+    """Who finds positions claimed waits, then goes behind them, or takes them if they were given back.
+
+    Its events are received then: whoever has settled a time meanwhile may rely on it.
+    """
     async with await connect(database_url) as first, await connect(database_url) as second:
         project_id = await new_project(first)
         transaction = first.transaction(force_rollback=not first_commits)
         async with transaction:
             await append(first, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
             waiting = asyncio.create_task(
-                commit_new(second, {project_id: [Seen("bob", 1).row(), Seen("bob", 2).row()]}, lambda: NOW)
+                writes(second, {project_id: [Seen("bob", 1).row(), Seen("bob", 2).row()]}, lambda: NOW)
             )
             await _until_it_waits(database_url, second)
+            await asyncio.sleep(0.3)
 
         assert (await waiting).last_positions == {project_id: 3 if first_commits else 2}
         found = await _positions(first, project_id)
-        assert [visitor for _, visitor in found] == ["ann", "bob", "bob"] if first_commits else ["bob", "bob"]
+        assert [visitor for _, visitor in found] == (["ann", "bob", "bob"] if first_commits else ["bob", "bob"])
+        received = await received_at(first, project_id, len(found))
+        assert received is not None
+        assert NOW + timedelta(seconds=0.3) <= received < NOW + timedelta(seconds=30)
         assert (await verify_chain(first, project_id)).fault is None
 
 
@@ -161,6 +171,141 @@ async def test_what_postgresql_refuses_is_told_as_it_tells_it(connection) -> Non
     assert await _positions(connection, project_id) == [(1, "cid")]
 
 
+@pytest.mark.parametrize("stands", ["before its rows", "before its commit", "behind a command"])
+async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_for(
+    database_url, connection, stands
+) -> None:
+    """Its session is ended, nothing of it is in the log, and who waited takes the positions."""
+    project_id = await new_project(connection)
+    async with await connect(database_url) as still, await connect(database_url) as waiting:
+        if stands == "before its rows":
+            claim = f"select * from claim_positions('{project_id}', 1, sha256(''), now())"
+            copy = "copy event_log from stdin (format binary)"
+            still.pgconn.send_query(f"begin;{claim};{copy};commit".encode())
+            still.pgconn.flush()
+        else:
+            await still.execute("begin")
+            if stands == "before its commit":
+                await append(still, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+            else:
+                await append_facts(still, project_id, [plan().created()], NOW)
+                await still.execute("select 1")
+        await _until_it_holds_positions(connection, still)
+        written = asyncio.create_task(
+            commit_new(waiting, {project_id: [Seen("bob", 1).row()]}, lambda: datetime.now(UTC))
+        )
+        await _until_it_waits(database_url, waiting)
+
+        assert await end_stalled(connection, 30) == 0
+        await asyncio.sleep(0.1)
+        assert await end_stalled(connection, 0.1) == 1
+        await written
+        await still.close()
+    assert await _positions(connection, project_id) == [(1, "bob")]
+
+
+async def test_nobody_else_s_session_is_ended(database_url, connection) -> None:
+    """Neither one that has claimed nothing, nor one that waits for positions, nor one that got them just now."""
+    project_id = await new_project(connection)
+    async with (
+        await connect(database_url) as person,
+        await connect(database_url) as first,
+        await connect(database_url) as second,
+    ):
+        await person.execute("begin isolation level read committed")
+        await person.execute("select count(*) from log_batch")
+        await first.execute("begin")
+        await append(first, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+        await second.execute("begin")
+        waiting = asyncio.create_task(append(second, {project_id: [Seen("bob", 1).row()]}, lambda: NOW))
+        await _until_it_waits(database_url, second)
+        await asyncio.sleep(0.6)
+        await first.execute("commit")
+        await waiting
+
+        assert await end_stalled(connection, 0.5) == 0
+        await second.execute("commit")
+        await person.execute("commit")
+
+
+async def test_what_is_cut_off_leaves_nothing_behind(database_url, connection, monkeypatch) -> None:
+    """A commit that is cancelled while it waits, and a defect in the middle of one, close the session."""
+    project_id = await new_project(connection)
+    events = {project_id: [Seen("bob", 1).row()]}
+    async with await connect(database_url) as first, await connect(database_url) as second:
+        await first.execute("begin")
+        await append(first, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+        waiting = asyncio.create_task(commit_new(second, events, lambda: NOW))
+        await _until_it_waits(database_url, second)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert second.closed
+        await first.execute("rollback")
+
+        monkeypatch.setattr(event_log, "_rows", lambda *_: 1 / 0)
+        await first.execute("begin")
+        with pytest.raises(ZeroDivisionError):
+            await append(first, events, lambda: NOW)
+        assert first.closed
+        monkeypatch.undo()
+
+    await commit_new(connection, events, lambda: NOW)
+    assert await _positions(connection, project_id) == [(1, "bob")]
+
+
+async def test_a_session_s_own_isolation_keeps_nobody_from_going_behind(database_url, connection) -> None:
+    """Where all is serializable by default, a commit still sees what was committed while it waited."""
+    project_id = await new_project(connection)
+    async with await connect(database_url) as second:
+        await second.execute("set default_transaction_isolation = 'serializable'")
+        await connection.execute("begin")
+        await append(connection, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+        waiting = asyncio.create_task(commit_new(second, {project_id: [Seen("bob", 1).row()]}, lambda: NOW))
+        await _until_it_waits(database_url, second)
+        await connection.execute("commit")
+        assert (await waiting).last_positions == {project_id: 2}
+
+
+async def test_everybody_locks_in_one_order(connection, monkeypatch) -> None:
+    """Ledgers before keys before positions, each by project, ids in order: no two commits wait for each other."""
+    projects = sorted([await new_project(connection) for _ in range(3)], key=lambda each: each.bytes)
+    key = IdempotencyKey(uuid.uuid4().bytes, b"b" * 16)
+    sent: list[str] = []
+
+    async def exchanged(connection, statements, copied):
+        sent.extend(statements)
+        return await exchange(connection, statements, copied)
+
+    monkeypatch.setattr(event_log, "exchange", exchanged)
+    rows = [Seen("ann", minute).row() for minute in range(20, 0, -1)]
+    keyed = msgspec.structs.replace(Seen("bob", 1).row(), idempotency=key)
+    batches = {project_id: [keyed, *rows] for project_id in (projects[2], projects[0], projects[1])}
+    await commit_new(connection, batches, lambda: NOW)
+
+    for project, ledger, keys, claim in zip(projects, sent[1:4], sent[4:7], sent[7:10], strict=True):
+        assert all(project.hex in statement for statement in (ledger, keys, claim))
+        assert ledger.startswith("insert into event_ledger")
+        assert keys.startswith("insert into idempotency_key")
+        assert "claim_positions" in claim
+        assert ",".join(sorted(row.event_id.hex() for row in rows)) in ledger
+
+
+async def test_a_session_that_began_early_never_reads_all_batches(connection) -> None:
+    """A plan that was made when PostgreSQL knew of three batches, and is kept, goes by the key as well."""
+    project_id = await new_project(connection)
+    await connection.execute("alter table log_batch set (autovacuum_enabled = off)")
+    for number in range(15):
+        if number == 3:
+            await connection.execute("vacuum analyze log_batch")
+        await commit_new(connection, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+
+    await connection.execute("select pg_stat_force_next_flush()")
+    await connection.execute("select 1")
+    read = await connection.execute("select seq_tup_read from pg_stat_user_tables where relname = 'log_batch'")
+    assert await read.fetchone() == (0,)
+
+
 async def test_new_events_of_many_projects_share_a_commit(connection) -> None:
     """Each project has its own positions; all are there, or none."""
     projects = [await new_project(connection) for _ in range(3)]
@@ -170,7 +315,8 @@ async def test_new_events_of_many_projects_share_a_commit(connection) -> None:
     with pytest.raises(AlreadyKnownError):
         await commit_new(connection, batches, lambda: NOW)
     counts = [len(await _positions(connection, project_id)) for project_id in projects]
-    appended = await commit_new(connection, {**batches, projects[1]: batches[projects[1]][1:]}, lambda: NOW)
+    rest = {**batches, projects[1]: batches[projects[1]][1:], await new_project(connection): []}
+    appended = await commit_new(connection, rest, lambda: NOW)
 
     assert counts == [0, 1, 0]
     assert appended.last_positions == dict.fromkeys(projects, 3)
@@ -322,6 +468,17 @@ def test_equal_times_in_another_spelling_are_one_event() -> None:
     other = decoded(project_id, browser_event(timestamp=base + 0.25))[0].event_id
 
     assert ids[0] == ids[1] != other
+
+
+async def _until_it_holds_positions(
+    watching: psycopg.AsyncConnection[Any], writer: psycopg.AsyncConnection[Any]
+) -> None:
+    asked = (
+        "select count(*) from pg_stat_activity join pg_locks using (pid)"
+        " where pid = %s and wait_event = 'ClientRead' and relation = 'log_batch'::regclass"
+    )
+    while (await (await watching.execute(asked, (writer.info.backend_pid,))).fetchone()) == (0,):
+        await asyncio.sleep(0.01)
 
 
 async def _until_it_waits(url: str, writer: psycopg.AsyncConnection[Any]) -> None:

@@ -223,14 +223,23 @@ async def test_what_a_commit_asks_of_the_ledgers_needs_no_scan_and_no_sort(conne
 
 async def test_positions_are_claimed_through_the_key_of_the_batches(connection, project):
     """However many batches there are, one entry is read, by a session's first plans and by the one it keeps."""
-    project_id = project[0]
+    assert await _read_by_claims(connection, project[0], 12) == (0, 12)
+
+
+async def _read_by_claims(connection, project_id, claims):
+    """How often all batches were read meanwhile, and how many by their key."""
     async with connection.transaction():
-        for number in range(12):
-            await append(connection, {project_id: [Seen(f"{number}", 1).row()]}, lambda: datetime.now(UTC))
-        used = await connection.execute(
-            "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'log_batch'"
-        )
-        assert await used.fetchone() == (0, 12)
+        before = await _batches_read(connection)
+        for _ in range(claims):
+            await append(connection, {project_id: [Seen("ann", 1).row()]}, lambda: datetime.now(UTC))
+        return tuple(now - then for now, then in zip(await _batches_read(connection), before, strict=True))
+
+
+async def _batches_read(connection):
+    read = await connection.execute(
+        "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'log_batch'"
+    )
+    return await read.fetchone()
 
 
 async def test_a_step_reaches_large_tables_through_their_keys(connection, project, monkeypatch):
