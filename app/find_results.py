@@ -8,6 +8,7 @@ from typing import NamedTuple, cast, get_args
 from uuid import UUID
 
 from app.experiments import read_experiment
+from app.kept import Kept
 from app.problems import RETRY_AFTER_SECONDS, Problem
 from app.replay_sessions import Connection
 from app.replays import Moment, Past, Replays
@@ -89,8 +90,13 @@ async def find_counted(
     lag = Lag(0, 0.0)
     if as_of is None:
         async with open_connection() as connection:
-            found, lag = await _now(connection, project_id, [experiment_id], detail, hint)
-            past = found.get(experiment_id)
+            if detail is not None and detail.by is not None:
+                past, lag = await _now_by_segment(
+                    connection, replays.known, project_id, experiment_id, detail, hint
+                )
+            else:
+                several, lag = await _now(connection, project_id, [experiment_id], detail, hint)
+                past = several.get(experiment_id)
             if past is None:
                 await _refuse_not_counted(connection, project_id, experiment_id)
     else:
@@ -164,21 +170,38 @@ async def _now(
     hint: Callable[[set[UUID]], None],
 ) -> tuple[dict[UUID, Past], Lag]:
     """What is counted now, and how much is not, once projections have had their moment to catch up."""
-    takes_long = detail is not None and detail.by is not None
-    live = None if takes_long else await read_live_of(connection, project_id, experiment_ids, detail)
-    if live is not None:
-        position, head = live.position, live.head
-    else:
-        position = await live_position(connection, project_id)
-        head = (await read_head(connection, project_id)).next_position - 1
-    is_behind = position < head
-    if is_behind:
+    live = await read_live_of(connection, project_id, experiment_ids, detail)
+    if live.position < live.head:
         hint({project_id})
-        await _await_projections(connection, project_id, head)
-    if is_behind or live is None:
+        await _await_projections(connection, project_id, live.head)
         live = await read_live_of(connection, project_id, experiment_ids, detail)
     lag = await _lag(connection, project_id, live.position, live.head)
     return {id_: Past(counted, live.received_at) for id_, counted in live.counted.items()}, lag
+
+
+async def _now_by_segment(
+    connection: Connection,
+    known: Kept[Past],
+    project_id: UUID,
+    experiment_id: UUID,
+    detail: Detail,
+    hint: Callable[[set[UUID]], None],
+) -> tuple[Past | None, Lag]:
+    """The same of one experiment by segment, which takes as long as it has visitors: read once for a position."""
+    position = await live_position(connection, project_id)
+    head = (await read_head(connection, project_id)).next_position - 1
+    if position < head:
+        hint({project_id})
+        await _await_projections(connection, project_id, head)
+        position = await live_position(connection, project_id)
+    past = known.get(Moment(project_id, experiment_id, position, detail))
+    if past is None:
+        live = await read_live_of(connection, project_id, [experiment_id], detail)
+        position, head = live.position, live.head
+        if (counted := live.counted.get(experiment_id)) is not None:
+            past = Past(counted, live.received_at)
+            known.put(Moment(project_id, experiment_id, position, detail), past)
+    return past, await _lag(connection, project_id, position, head)
 
 
 async def _refuse_not_counted(connection: Connection, project_id: UUID, experiment_id: UUID) -> None:

@@ -101,6 +101,7 @@ async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient
     await project.results(experiment)
     assert await _segments(visitor, experiment, "device") == ["desktop 0 / 2", "phone 1 / 1"]
     assert await _segments(visitor, experiment, "device", asOf=then) == ["phone 1 / 2"]
+    assert await _segments(visitor, experiment, "os", asOf=then) == ["iOS 1 / 2"]
     assert exactly is not None
     past = await visitor.get(html.unescape(exactly[1]))
     assert (_rows(past), 'aria-current="true">device' in past.text) == (["phone 1 / 2"], True)
@@ -111,7 +112,7 @@ async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient
 async def test_segments_hold_what_was_just_sent_and_are_read_once(
     visitor: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page waits until tallies have come so far, without reading them to see that."""
+    """The page waits until tallies have come so far, and reads them only where something has come."""
     monkeypatch.setattr("app.find_results.FRESHNESS_WAIT_SECONDS", 30)
     experiment = await project.running()
     reads: list[UUID] = []
@@ -123,8 +124,11 @@ async def test_segments_hold_what_was_just_sent_and_are_read_once(
     monkeypatch.setattr("app.find_results.read_live_of", counting)
     for number, seen in enumerate(("a", "b", "c"), 1):
         await _visit(project, experiment, IPHONE, [seen])
-        assert await _segments(visitor, experiment, "device") == [f"phone 0 / {number}"]
+        for _ in range(2):
+            assert await _segments(visitor, experiment, "device") == [f"phone 0 / {number}"]
         assert len(reads) == number
+    assert await _segments(visitor, experiment, "os") == ["iOS 0 / 3"]
+    assert len(reads) == 4
 
 
 async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(
