@@ -45,6 +45,11 @@ select count(pg_terminate_backend(activity.pid))
 from pg_stat_activity activity
 where wait_event = 'ClientRead' and state_change < clock_timestamp() - make_interval(secs => %s)
 and pg_has_role(usesysid, 'usage')
+-- Whoever copies a whole table in, as a dump that is restored does, may wait in between for as long as it likes.
+and (
+    state = 'idle in transaction'
+    or starts_with(query, 'begin isolation level read committed') or starts_with(query, 'select claimed_position')
+)
 and exists (
     select from pg_locks held
     where held.pid = activity.pid and held.database = (select oid from pg_database where datname = current_database())

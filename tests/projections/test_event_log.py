@@ -26,6 +26,7 @@ from projections.event_log import (
     settle,
 )
 from projections.exchange import exchange
+from projections.queries import queries
 from tests import citus
 from tests.projections.log_of_events import START, Seen, browser_event, decoded, new_project, plan
 
@@ -180,8 +181,8 @@ async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_
     async with await connect(database_url) as still, await connect(database_url) as waiting:
         if stands == "before its rows":
             claim = f"select * from claim_positions('{project_id}', 1, sha256(''), now())"
-            copy = "copy event_log from stdin (format binary)"
-            still.pgconn.send_query(f"begin;{claim};{copy};commit".encode())
+            statements = (queries("event_log")["begin"], claim, queries("event_log")["copy_events"], "commit")
+            still.pgconn.send_query(";".join(statements).encode())
             still.pgconn.flush()
         else:
             await still.execute("begin")
@@ -205,15 +206,18 @@ async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_
 
 
 async def test_nobody_else_s_session_is_ended(database_url, connection) -> None:
-    """Neither one that has claimed nothing, nor one that waits for positions, nor one that got them just now."""
+    """Not one that has claimed nothing, waits for positions, got them just now, or restores a dump."""
     project_id = await new_project(connection)
     async with (
         await connect(database_url) as person,
+        await connect(database_url) as restoring,
         await connect(database_url) as first,
         await connect(database_url) as second,
     ):
         await person.execute("begin isolation level read committed")
         await person.execute("select count(*) from log_batch")
+        restoring.pgconn.send_query(b"copy log_batch from stdin")
+        restoring.pgconn.flush()
         await first.execute("begin")
         await append(first, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
         await second.execute("begin")
@@ -226,6 +230,7 @@ async def test_nobody_else_s_session_is_ended(database_url, connection) -> None:
         assert await end_stalled(connection, 0.5) == 0
         await second.execute("commit")
         await person.execute("commit")
+        await restoring.close()
 
 
 async def test_what_is_cut_off_leaves_nothing_behind(database_url, connection, monkeypatch) -> None:
