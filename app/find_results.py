@@ -17,7 +17,7 @@ from app.results_shape import Lag, Method, Results
 from domain import refusals
 from domain.refusals import FieldError
 from projections.event_log import position_at, read_head, received_at, settle
-from projections.generations import live_position
+from projections.generations import live_mark, live_position
 from projections.queries import queries
 from projections.results import Counted, Detail, read_live_of
 from stats.decision import GUARDRAIL_MARGIN
@@ -187,21 +187,29 @@ async def _now_by_segment(
     detail: Detail,
     hint: Callable[[set[UUID]], None],
 ) -> tuple[Past | None, Lag]:
-    """The same of one experiment by segment, which takes as long as it has visitors: read once for a position."""
-    position = await live_position(connection, project_id)
-    head = (await read_head(connection, project_id)).next_position - 1
+    """The same of one experiment by segment, which takes as long as it has visitors: read once for a position.
+
+    And for a generation of tables: a rebuild may have mended what was read.
+    """
+    generation, position = await live_mark(connection, project_id)
+    head = await _head(connection, project_id)
     if position < head:
         hint({project_id})
         await _await_projections(connection, project_id, head)
-        position = await live_position(connection, project_id)
-    past = known.get(Moment(project_id, experiment_id, position, detail))
+        generation, position = await live_mark(connection, project_id)
+        head = await _head(connection, project_id)
+    past = known.get((generation, Moment(project_id, experiment_id, position, detail)))
     if past is None:
         live = await read_live_of(connection, project_id, [experiment_id], detail)
         position, head = live.position, live.head
         if (counted := live.counted.get(experiment_id)) is not None:
             past = Past(counted, live.received_at)
-            known.put(Moment(project_id, experiment_id, position, detail), past)
+            known.put((generation, Moment(project_id, experiment_id, position, detail)), past)
     return past, await _lag(connection, project_id, position, head)
+
+
+async def _head(connection: Connection, project_id: UUID) -> int:
+    return (await read_head(connection, project_id)).next_position - 1
 
 
 async def _refuse_not_counted(connection: Connection, project_id: UUID, experiment_id: UUID) -> None:

@@ -66,6 +66,8 @@ async def keep_writing(database_url: str) -> None:
                     _log.warning("ended %d sessions that held up the log while their process stood still", ended)
         except (psycopg.Error, OSError) as error:
             _log.info("whether a process stands still could not be seen: %s", error)
+        except Exception:  # noqa: BLE001  (a defect must not end the watch)
+            _log.exception("whether a process stands still could not be seen")
 
 
 async def _now(connection: AsyncConnection[Any]) -> datetime:

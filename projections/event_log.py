@@ -254,10 +254,10 @@ async def read_head(connection: AsyncConnection[Any], project_id: UUID) -> Head:
 
 
 async def end_stalled(connection: AsyncConnection[Any], seconds: float) -> int:
-    """End sessions that claimed positions and have waited so long for their process; how many there were.
+    """End sessions that hold positions or ids and have waited so long for their process; how many there were.
 
-    PostgreSQL has no limit for a COPY whose rows do not come, and all that is written would wait for it. Only
-    sessions are ended that this one may end.
+    PostgreSQL has no limit for a COPY whose rows do not come, and all that is written would wait for it. One that
+    got its turn only now, after so long, may be among them: it has committed nothing, and tries again.
     """
     row = await (await connection.execute(queries("event_log")["end_stalled"], (seconds,))).fetchone()
     return int(row[0]) if row else 0

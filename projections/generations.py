@@ -182,6 +182,12 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
     return int(rows[0][0]) if rows else 0
 
 
+async def live_mark(connection: AsyncConnection[Any], project_id: UUID) -> tuple[int, int]:
+    """What tells the live generation from any other, as a rebuild may mend tallies, and how far it has come."""
+    rows = await ask_live(connection, queries("catch_up")["mark"], {"project_id": project_id})
+    return rows[0] if rows else (0, 0)
+
+
 async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID, archive: Path | None = None) -> None:
     """Count everything that a project's log holds now, beside any worker that does the same."""
     await create_staging(connection)

@@ -14,6 +14,9 @@ create table projection_snapshot (
 -- checkpoint: how far this generation has come in a project's log
 select position from projection_checkpoint where project_id = %(project_id)s;
 
+-- mark: the same, and which generation's table says so
+select tableoid::bigint, position from projection_checkpoint where project_id = %(project_id)s;
+
 -- counted: how far a project's log is counted, and its newest snapshot with its position; 0 is none
 select c.position, coalesce(newest.snapshot, 0), coalesce(newest.position, 0)
 from projection_checkpoint c

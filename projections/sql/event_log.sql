@@ -40,7 +40,7 @@ limit 1;
 select claimed_position, (extract(epoch from claimed_at) * 1000000)::bigint - 946684800000000
 from claim_positions(%s, %s, %s, %s::timestamptz + (clock_timestamp() - statement_timestamp()));
 
--- end_stalled: end sessions that hold positions, or may, and have waited so long for their process; they have committed nothing
+-- end_stalled: end sessions that hold positions or ids, or may, and have waited so long for their process; nothing of them is committed
 select count(pg_terminate_backend(activity.pid))
 from pg_stat_activity activity
 where wait_event = 'ClientRead' and state_change < clock_timestamp() - make_interval(secs => %s)
@@ -53,7 +53,8 @@ and (
 and exists (
     select from pg_locks held
     where held.pid = activity.pid and held.database = (select oid from pg_database where datname = current_database())
-    and held.relation = 'log_batch'::regclass and held.mode = 'RowExclusiveLock' and held.granted
+    and held.relation in ('log_batch'::regclass, 'event_ledger'::regclass, 'idempotency_key'::regclass)
+    and held.mode = 'RowExclusiveLock' and held.granted
 );
 
 -- insert_batch: claim positions that are given back; no row comes back when a writer claimed them first

@@ -8,11 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
+from app.database import connect
 from app.result_breakdown import VALUES_MAX, Breakdown, breakdown_of
 from app.settings import Settings
 from projections.breakdown import SegmentOutcomes, Segments, SegmentVisitors
+from projections.generations import live_schema, rebuild
 from projections.queries import queries
 from projections.results import read_live_of
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_client, open_project
@@ -129,6 +133,25 @@ async def test_segments_hold_what_was_just_sent_and_are_read_once(
         assert len(reads) == number
     assert await _segments(visitor, experiment, "os") == ["iOS 0 / 3"]
     assert len(reads) == 4
+
+
+async def test_what_a_rebuild_has_mended_is_read_anew(
+    visitor: httpx.AsyncClient, project: HttpProject, database_url: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    """A breakdown that was looked at while tallies were wrong is no longer shown."""
+    experiment = await project.running()
+    await _visit(project, experiment, IPHONE, ["a", "b"])
+    await project.results(experiment)
+    broken = SQL("update {}.visitor_exposure set multiple = true").format(
+        Identifier(await live_schema(connection))
+    )
+    await connection.execute(broken)
+    assert await _segments(visitor, experiment, "device") == []
+
+    async with await connect(database_url) as rebuilding, await connect(database_url) as keeping:
+        assert await rebuild(rebuilding, keeping)
+
+    assert await _segments(visitor, experiment, "device") == ["phone 0 / 2"]
 
 
 async def test_a_breakdown_that_takes_too_long_is_given_up_in_words(

@@ -172,12 +172,16 @@ async def test_what_postgresql_refuses_is_told_as_it_tells_it(connection) -> Non
     assert await _positions(connection, project_id) == [(1, "cid")]
 
 
-@pytest.mark.parametrize("stands", ["before its rows", "before its commit", "behind a command"])
+@pytest.mark.parametrize(
+    "stands", ["before its claim", "before its rows", "before its commit", "behind a command"]
+)
 async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_for(
     database_url, connection, stands
 ) -> None:
     """Its session is ended, nothing of it is in the log, and who waited takes the positions."""
     project_id = await new_project(connection)
+    event = Seen("bob", 1).row()
+    event_id = uuid.UUID(bytes=event.event_id)
     async with await connect(database_url) as still, await connect(database_url) as waiting:
         if stands == "before its rows":
             claim = f"select * from claim_positions('{project_id}', 1, sha256(''), now())"
@@ -186,15 +190,15 @@ async def test_a_process_that_stands_still_with_positions_claimed_is_not_waited_
             still.pgconn.flush()
         else:
             await still.execute("begin")
-            if stands == "before its commit":
-                await append(still, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+            if stands == "before its claim":
+                await still.execute("insert into event_ledger values (%s, %s)", (project_id, event_id))
+            elif stands == "before its commit":
+                await append(still, {project_id: [event]}, lambda: NOW)
             else:
                 await append_facts(still, project_id, [plan().created()], NOW)
                 await still.execute("select 1")
-        await _until_it_holds_positions(connection, still)
-        written = asyncio.create_task(
-            commit_new(waiting, {project_id: [Seen("bob", 1).row()]}, lambda: datetime.now(UTC))
-        )
+        await _until_it_holds_what_others_want(connection, still)
+        written = asyncio.create_task(commit_new(waiting, {project_id: [event]}, lambda: datetime.now(UTC)))
         await _until_it_waits(database_url, waiting)
 
         assert await end_stalled(connection, 30) == 0
@@ -475,12 +479,12 @@ def test_equal_times_in_another_spelling_are_one_event() -> None:
     assert ids[0] == ids[1] != other
 
 
-async def _until_it_holds_positions(
+async def _until_it_holds_what_others_want(
     watching: psycopg.AsyncConnection[Any], writer: psycopg.AsyncConnection[Any]
 ) -> None:
     asked = (
         "select count(*) from pg_stat_activity join pg_locks using (pid)"
-        " where pid = %s and wait_event = 'ClientRead' and relation = 'log_batch'::regclass"
+        " where pid = %s and wait_event = 'ClientRead' and mode = 'RowExclusiveLock'"
     )
     while (await (await watching.execute(asked, (writer.info.backend_pid,))).fetchone()) == (0,):
         await asyncio.sleep(0.01)
