@@ -95,12 +95,12 @@ async def append(
 
     No event id and no idempotency key may stand twice in `batches`.
     """
-    projects = _in_order(batches)
-    fresh, known = await _remember(connection, projects, batches)
+    ordered = _in_order(batches)
+    fresh, known = await _remember(connection, ordered)
     new = {
         project_id: rows
-        for project_id in projects
-        if (rows := [event.row for event in batches[project_id] if event.event_id in fresh])
+        for project_id, events in ordered.items()
+        if (rows := [event.row for event in events if event.event_id in fresh])
     }
     return Appended(fresh, known, await _write(connection, new, clock) if new else {})
 
@@ -114,8 +114,9 @@ async def commit_new(
 
     In one exchange, where `append` takes six. No event id and no idempotency key may stand twice in `batches`.
     """
-    new = {project_id: [event.row for event in batches[project_id]] for project_id in _in_order(batches)}
-    begin = [queries("event_log")["begin"], *_remembering(connection, {each: batches[each] for each in new})]
+    ordered = _in_order(batches)
+    new = {project_id: [event.row for event in events] for project_id, events in ordered.items()}
+    begin = [queries("event_log")["begin"], *_remembering(connection, ordered)]
     try:
         last = await _write(connection, new, clock, begin, ["commit"])
     except Error as error:
@@ -317,9 +318,9 @@ class _UuidArrayDumper(Dumper):
         return obj.data
 
 
-def _in_order(batches: Mapping[UUID, Sequence[NewEvent]]) -> list[UUID]:
-    """One order everywhere, as for ledgers before keys and ids within them: no deadlocks."""
-    return sorted(filter(batches.get, batches), key=lambda project_id: project_id.bytes)
+def _in_order(batches: Mapping[UUID, Sequence[NewEvent]]) -> dict[UUID, Sequence[NewEvent]]:
+    """Projects with events in one order everywhere, as are ledgers, keys and the ids in them: no deadlocks."""
+    return {each: batches[each] for each in sorted(batches, key=lambda each: each.bytes) if batches[each]}
 
 
 async def _write(
@@ -381,19 +382,19 @@ def _uuids_text(values: Sequence[bytes]) -> str:
 
 
 async def _remember(
-    connection: AsyncConnection[Any], projects: list[UUID], batches: Mapping[UUID, Sequence[NewEvent]]
+    connection: AsyncConnection[Any], batches: Mapping[UUID, Sequence[NewEvent]]
 ) -> tuple[set[bytes], dict[tuple[UUID, bytes], Known]]:
     connection.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
     owners: list[bytes] = []
     plain: list[bytes] = []
-    for project in projects:
-        ids = sorted([event.event_id for event in batches[project] if event.idempotency is None])
+    for project, events in batches.items():
+        ids = sorted([event.event_id for event in events if event.idempotency is None])
         owners += [project.bytes] * len(ids)
         plain += ids
     keyed = sorted(
         (project.bytes, event.idempotency.key_hash, event.event_id, event.idempotency.body_hash)
-        for project in projects
-        for event in batches[project]
+        for project, events in batches.items()
+        for event in events
         if event.idempotency is not None
     )
     fresh: set[bytes] = set()

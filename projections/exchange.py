@@ -19,13 +19,13 @@ _PIECE_BYTES = 256 * 1024
 async def exchange(
     connection: AsyncConnection[Any],
     statements: Sequence[str],
-    copied: Callable[[list[PGresult]], bytes],
-) -> list[PGresult]:
-    """Send statements as one message; their results, in text form.
+    copied: Callable[[list[PGresult]], bytes] = lambda _results: b"",
+) -> None:
+    """Send statements as one message, and wait until all are done.
 
-    Where one is `copy ... from stdin`, `copied` is asked for what to send, given the results before it. The
-    first statement that fails ends the message, and is raised as psycopg would; a transaction that it was in
-    is the caller's to roll back.
+    Where one is `copy ... from stdin`, `copied` is asked for what to send, given the results before it, in text
+    form. The first statement that fails ends the message, and is raised as psycopg would; a transaction that it
+    was in is the caller's to roll back.
     """
     async with connection.lock:
         try:
@@ -37,7 +37,6 @@ async def exchange(
     for result in results:
         if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
             raise errors.error_from_result(result, encoding=connection.info.encoding)
-    return results
 
 
 def _exchange(pgconn: PGconn, message: bytes, copied: Callable[[list[PGresult]], bytes]) -> PQGen[list[PGresult]]:

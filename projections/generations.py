@@ -178,8 +178,8 @@ async def lagging(connection: AsyncConnection[Any]) -> list[UUID]:
 
 async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> int:
     """How far the live tables have come in a project's log."""
-    rows = await ask_live(connection, queries("catch_up")["checkpoint"], {"project_id": project_id})
-    return int(rows[0][0]) if rows else 0
+    _, position = await live_mark(connection, project_id)
+    return position
 
 
 async def live_mark(connection: AsyncConnection[Any], project_id: UUID) -> tuple[int, int]:

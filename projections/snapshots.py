@@ -13,8 +13,7 @@ from uuid import UUID
 from weakref import WeakSet
 
 import psycopg
-from psycopg import AsyncConnection, generators
-from psycopg.pq import ExecStatus
+from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from domain.experiment import Goal
@@ -28,6 +27,7 @@ from projections.catch_up import (
     derived_tables,
     use_schema,
 )
+from projections.exchange import exchange
 from projections.experiments import put_parts, read_plan
 from projections.generations import live_schema
 from projections.queries import queries
@@ -151,10 +151,7 @@ async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
     await connection.execute("savepoint nothing")
     yield
     # Not by `execute`, which would forget the prepared statements: of what these name nothing was made here.
-    connection.pgconn.send_query_params(b"rollback to nothing", None)
-    [told] = await connection.wait(generators.execute(connection.pgconn))
-    if told.status != ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(told)
+    await exchange(connection, ["rollback to nothing"])
     kept = [*OWN_TABLES, *derived_tables()]
     row: Any = await (await connection.execute(queries("snapshots")["left_bytes"], {"tables": kept})).fetchone()
     if row[0] > LEFT_BYTES_MAX:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from app.database import connect
 from app.upkeep import keep_writing
 from projections.event_log import append, append_facts
+from tests.app.http_project import open_client
 from tests.projections.log_of_events import Seen, new_project, plan
 
 
@@ -14,16 +15,12 @@ async def test_a_server_looks_for_such_processes_again_and_again(database_url, c
     monkeypatch.setattr("app.upkeep.LOOK_FOR_STALLED_SECONDS", 0.05)
     monkeypatch.setattr("app.upkeep.STALLED_SECONDS_MAX", 0.2)
     project_id = await new_project(connection)
-    watching = asyncio.create_task(keep_writing(database_url))
-    await asyncio.sleep(0.1)
-    async with await connect(database_url) as still:
+    async with open_client(database_url), await connect(database_url) as still:
         await still.execute("begin")
         await append(still, {project_id: [Seen("ann", 1).row()]}, lambda: datetime.now(UTC))
 
         async with asyncio.timeout(20):
             last = await append_facts(connection, project_id, [plan().created()], datetime.now(UTC))
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
         await still.close()
     assert last == 1
 
