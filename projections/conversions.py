@@ -41,8 +41,8 @@ _EXPLAINING = ("put_misnamed", "forget_misnamed")
 # The statements of a step in their order, behind each the staged rows without which it has nothing to do.
 NEEDS = {
     "stage_goal_events": "staged_event",
-    "put_goal_events": "staged_goal_event",
     "stage_pairs": "staged_event",
+    "put_goal_events": "staged_goal_event",
     "stage_judgements": "staged_pair",
     "stage_old_outcomes": "staged_pair",
     "stage_outcomes": "staged_pair",
@@ -59,6 +59,7 @@ NEEDS = {
     "put_reasons": "staged_reason where place is null",
     "change_reasons": "staged_reason where place is not null",
     "stage_unattributed": "staged_reason",
+    "stage_exposed": "staged_pair",
     "stage_misnamed": "staged_event",
     "count_misnamed": "staged_misnamed",
     "put_misnamed": "staged_misnamed",
@@ -119,9 +120,9 @@ async def judge(
     sql = queries("conversions")
     parameters = {"project_id": project_id, "experiment_id": experiment_id, "unit_id": unit_id}
     parameters |= {"after": after, "until": until}
-    for table in ("staging_pairs", "staging_judgements"):
+    for table in ("staging_goal_events", "staging_pairs", "staging_judgements"):
         await stage_in(connection, "conversions", table)
-    for name in ("stage_pair", "stage_judgements"):
+    for name in ("stage_pair", "stage_unit_events", "stage_judgements"):
         await connection.execute(sql[name], parameters)
     cursor = await connection.execute(sql["judgements"])
     return [Judgement(*row) for row in await cursor.fetchall()]

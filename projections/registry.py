@@ -13,7 +13,7 @@ PROJECTIONS = {
 }
 
 # Raise when derived tables change: a generation with other ones is derived anew at start, beside the live one.
-LAYOUT = 6
+LAYOUT = 7
 
 # Raise when the meaning of a derived table changes: the server then asks for a rebuild.
 PROJECTION_VERSION = 1

@@ -110,6 +110,7 @@ create temporary table if not exists staged_event (
     event_name    text,
     experiment_id uuid,
     variant_id    uuid,
+    is_impression boolean     not null,
     is_known      boolean     not null,
     segment       bigint,
     event_data    json
@@ -118,7 +119,7 @@ create temporary table if not exists staged_event (
 -- stage_events: read the range once; keep impressions, events that name a variant, and those of a type that a goal counts
 insert into staged_event
 select e.position, coalesce(e.visitor_id, e.event_id::text), e.visitor_id is not null, e.occurred_at,
-       e.event_type, e.event_name, e.experiment_id, e.variant_id,
+       e.event_type, e.event_name, e.experiment_id, e.variant_id, e.event_type = 'experiment_impression',
        -- Hashed once: joined, a few variants were looked up in their index for each event.
        coalesce((e.experiment_id, e.variant_id) in (
            select experiment_id, variant_id from planned_variant where project_id = %(project_id)s

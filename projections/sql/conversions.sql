@@ -104,11 +104,16 @@ create temporary table if not exists staged_goal_event (
     event_data    json
 ) on commit delete rows;
 
--- staging_pairs: pairs of experiment and unit whose outcome the step may change, with the exposure that stands; rejudged = it changed
+-- staging_pairs: pairs of experiment and unit whose outcome the step may change, with the exposure that stands
 create temporary table if not exists staged_pair (
     experiment_id    uuid    not null,
     unit_id          text storage plain collate "C" not null,
+    -- The exposure changed: goal events from before the step are judged anew.
     rejudged         boolean not null,
+    -- It came behind them.
+    exposed_late     boolean not null,
+    -- The unit has some.
+    has_earlier      boolean not null,
     variant_id       uuid,
     epoch            integer,
     first_exposed_at timestamptz,
@@ -117,19 +122,18 @@ create temporary table if not exists staged_pair (
 
 -- staging_judgements: how each goal event of those pairs is judged, a row per goal; no reason = attributed
 create temporary table if not exists staged_judgement (
-    experiment_id    uuid        not null,
-    unit_id          text storage plain collate "C" not null,
-    rejudged         boolean     not null,
-    position         bigint      not null,
-    occurred_at      timestamptz not null,
-    inferred         boolean     not null,
-    goal             text storage plain not null,
-    kind             text storage plain not null,
-    variant_id       uuid        not null,
-    epoch            integer,
-    first_exposed_at timestamptz,
-    amount           numeric storage plain,
-    reason           text storage plain
+    experiment_id      uuid        not null,
+    unit_id            text storage plain collate "C" not null,
+    position           bigint      not null,
+    occurred_at        timestamptz not null,
+    leaves_not_exposed boolean     not null,
+    goal               text storage plain not null,
+    kind               text storage plain not null,
+    variant_id         uuid        not null,
+    epoch              integer,
+    first_exposed_at   timestamptz,
+    amount             numeric storage plain,
+    reason             text storage plain
 ) on commit delete rows;
 
 -- staging_old_outcomes: the outcomes that change, and where they stand
@@ -216,7 +220,7 @@ insert into staged_goal_event
 select e.unit_id, e.position, e.occurred_at,
        e.event_type, e.event_name, e.experiment_id, e.variant_id, e.event_data
 from staged_event e
-where e.event_type <> 'experiment_impression'
+where not e.is_impression
   and (e.is_known or (e.experiment_id is null and e.variant_id is null))
   -- Hashed by all that tells goals apart: joined by type alone, each event was held against every goal.
   and case
@@ -239,19 +243,13 @@ where e.event_type <> 'experiment_impression'
           )
   end;
 
--- put_goal_events: keep them, for the exposures that arrive later
-insert into goal_event (
-    project_id, unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
-)
-select %(project_id)s, unit_id, position, occurred_at, event_type, event_name,
-       experiment_id, variant_id, event_data
-from staged_goal_event;
-
--- stage_pairs: whose outcome may change: changed exposures with goal events, new goal events of exposed visitors
+-- stage_pairs: whose outcome may change: changed exposures with earlier goal events, new goal events of exposed visitors
 insert into staged_pair
-select experiment_id, unit_id, bool_or(rejudged), variant_id, epoch, first_exposed_at, multiple
+select experiment_id, unit_id, bool_or(rejudged), bool_or(exposed_late), has_earlier,
+       variant_id, epoch, first_exposed_at, multiple
 from (
     select s.experiment_id, s.visitor_id as unit_id, true as rejudged,
+           s.old_variant_id is null as exposed_late, true as has_earlier,
            s.variant_id, s.epoch, s.first_exposed_at, s.multiple
     from staged_exposure s
     -- Of many visitors few convert: asked for all at once, the index is walked along, not entered for each of them.
@@ -263,29 +261,39 @@ from (
         )
     ) is true
     union all
-    select g.experiment_id, g.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
-    from staged_goal_event g
-    left join lateral (
-        select x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
-        where x.project_id = %(project_id)s and x.visitor_id = g.unit_id and x.experiment_id = g.experiment_id
-        offset 0
-    ) x on true
-    where g.experiment_id is not null
-    union all
-    select x.experiment_id, g.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
-    from staged_goal_event g
-    cross join lateral (
-        select x.experiment_id, x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
-        where x.project_id = %(project_id)s and x.visitor_id = g.unit_id
-        offset 0
-    ) x
-    where g.experiment_id is null
+    select e.experiment_id, e.unit_id, false, false, e.has_earlier,
+           e.variant_id, e.epoch, e.first_exposed_at, e.multiple
+    from (
+        select coalesce(g.experiment_id, x.experiment_id) as experiment_id, g.unit_id,
+               g.unit_id in (
+                   select earlier.unit_id from goal_event earlier
+                   where earlier.project_id = %(project_id)s
+                     and earlier.unit_id = any (array(select unit_id from staged_goal_event))
+               ) as has_earlier,
+               x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+        from staged_goal_event g
+        left join lateral (
+            select x.experiment_id, x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
+            where x.project_id = %(project_id)s and x.visitor_id = g.unit_id
+              and (g.experiment_id is null or x.experiment_id = g.experiment_id)
+            offset 0
+        ) x on true
+    ) e
+    where e.experiment_id is not null
 ) touched
-group by experiment_id, unit_id, variant_id, epoch, first_exposed_at, multiple;
+group by unit_id, experiment_id, has_earlier, variant_id, epoch, first_exposed_at, multiple;
+
+-- put_goal_events: keep them, for the exposures that arrive later
+insert into goal_event (
+    project_id, unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+)
+select %(project_id)s, unit_id, position, occurred_at, event_type, event_name,
+       experiment_id, variant_id, event_data
+from staged_goal_event;
 
 -- stage_judgements: judge the step's goal events of those pairs, and all earlier ones where the exposure changed
 insert into staged_judgement
-select e.experiment_id, e.unit_id, e.rejudged, e.position, e.occurred_at, e.is_inferred,
+select e.experiment_id, e.unit_id, e.position, e.occurred_at, e.leaves_not_exposed,
        goal.goal, goal.kind, e.variant_id, e.epoch, e.first_exposed_at,
        case when abs(number.amount) < 1e15 then number.amount end,
        case
@@ -294,33 +302,60 @@ select e.experiment_id, e.unit_id, e.rejudged, e.position, e.occurred_at, e.is_i
                then 'value_not_usable'
        end
 from (
-    select pair.experiment_id, pair.unit_id, pair.rejudged, g.position, g.occurred_at,
-           g.event_type, g.event_name, g.event_data, g.experiment_id is null as is_inferred,
-           coalesce(pair.variant_id, g.variant_id) as variant_id, pair.epoch, pair.first_exposed_at,
+    select event.experiment_id, event.unit_id, event.position, event.occurred_at,
+           event.event_type, event.event_name, event.event_data,
+           -- Inferred ones counted there while the experiment ran, until an exposure was known.
+           coalesce(
+               event.named_id is null and (event.position > %(after)s or event.exposed_late)
+               and event.position > plan.started_position
+               and (plan.stopped_position is null or event.position <= plan.stopped_position),
+               false
+           ) as leaves_not_exposed,
+           coalesce(event.exposed_id, event.variant_id) as variant_id, event.epoch, event.first_exposed_at,
            case
-               when pair.multiple then 'multiple_exposures'
-               when g.experiment_id is not null and pair.variant_id <> g.variant_id then 'contradicts_exposure'
-               when g.experiment_id is null and g.occurred_at < pair.first_exposed_at then 'before_exposure'
-               when g.experiment_id is null and g.occurred_at >= pair.first_exposed_at + plan.attribution_window
-                   then 'outside_window'
+               when event.multiple then 'multiple_exposures'
+               when event.named_id is not null and event.exposed_id <> event.variant_id then 'contradicts_exposure'
+               when event.named_id is null and event.occurred_at < event.first_exposed_at then 'before_exposure'
+               when event.named_id is null
+                   and event.occurred_at >= event.first_exposed_at + plan.attribution_window then 'outside_window'
            end as reason
-    from staged_pair pair
+    from (
+        select pair.experiment_id, pair.unit_id, pair.exposed_late, pair.variant_id as exposed_id, pair.epoch,
+               pair.first_exposed_at, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
+               g.experiment_id as named_id, g.variant_id, g.event_data
+        from staged_pair pair
+        join staged_goal_event g on g.unit_id = pair.unit_id
+        union all
+        select pair.experiment_id, pair.unit_id, pair.exposed_late, pair.variant_id, pair.epoch,
+               pair.first_exposed_at, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
+               g.experiment_id, g.variant_id, g.event_data
+        from staged_pair pair
+        join experiment_plan plan
+            on plan.project_id = %(project_id)s and plan.experiment_id = pair.experiment_id
+        cross join lateral (
+            select position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+            from goal_event g
+            where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
+              and g.position > plan.counted_after and g.position <= %(after)s
+            offset 0
+        ) g
+        where pair.rejudged
+    ) event
     join experiment_plan plan
-        on plan.project_id = %(project_id)s and plan.experiment_id = pair.experiment_id
-    cross join lateral (
-        select position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
-        from goal_event g
-        where g.project_id = %(project_id)s and g.unit_id = pair.unit_id
-          and g.position > case when pair.rejudged then plan.counted_after else %(after)s end
-          and g.position <= %(until)s
-        offset 0
-    ) g
-    where g.experiment_id = pair.experiment_id or (g.experiment_id is null and pair.variant_id is not null)
-    offset 0  -- one event is looked up once, however many goals count it
+        on plan.project_id = %(project_id)s and plan.experiment_id = event.experiment_id
+    -- As a case, for the planner not to expect a handful: it joined what follows in loops.
+    where case
+        when event.named_id is null then event.exposed_id is not null else event.named_id = event.experiment_id
+    end
+    offset 0  -- one event is looked at once, however many goals count it
 ) e
-join planned_goal goal
-    on goal.project_id = %(project_id)s and goal.experiment_id = e.experiment_id
-   and goal.event_type = e.event_type and (goal.event_name is null or goal.event_name = e.event_name)
+-- By key: joined without statistics, each event was held against every goal.
+cross join lateral (
+    select goal, kind, value_field from planned_goal goal
+    where goal.project_id = %(project_id)s and goal.experiment_id = e.experiment_id
+      and goal.event_type = e.event_type and (goal.event_name is null or goal.event_name = e.event_name)
+    offset 0
+) goal
 -- `offset 0`: each number is parsed once, although it is named four times above.
 cross join lateral (
     select case when goal.kind = 'value' then e.event_data ->> goal.value_field end as written
@@ -336,10 +371,16 @@ cross join lateral (
 
 -- stage_pair: one pair, to judge some of its goal events
 insert into staged_pair
-select %(experiment_id)s, asked.unit_id, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+select %(experiment_id)s, asked.unit_id, false, false, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
 from (select %(unit_id)s::text as unit_id) asked
 left join visitor_exposure x
     on x.project_id = %(project_id)s and x.visitor_id = asked.unit_id and x.experiment_id = %(experiment_id)s;
+
+-- stage_unit_events: those goal events
+insert into staged_goal_event
+select unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+from goal_event
+where project_id = %(project_id)s and unit_id = %(unit_id)s and position > %(after)s and position <= %(until)s;
 
 -- judgements: what was judged, a row per goal
 select position, goal, variant_id, epoch, amount, reason from staged_judgement order by position, goal;
@@ -356,11 +397,11 @@ cross join lateral (
       and o.experiment_id = pair.experiment_id and o.unit_id = pair.unit_id
     offset 0
 ) o
-where pair.rejudged or exists (
+where pair.has_earlier and (pair.rejudged or exists (
     select from staged_judgement j
     where j.reason is null and j.experiment_id = o.experiment_id and j.unit_id = o.unit_id
       and j.goal = o.goal and j.variant_id = o.variant_id
-);
+));
 
 -- stage_outcomes: what each unit has achieved now; a unit never exposed goes by its first conversion
 insert into staged_outcome
@@ -389,7 +430,7 @@ from (
                min(occurred_at) as first_converted_at
         from staged_judgement
         where reason is null
-        group by experiment_id, unit_id, goal, kind, variant_id
+        group by unit_id, experiment_id, goal, kind, variant_id
     ) j
     left join staged_old_outcome o
         on o.experiment_id = j.experiment_id and o.unit_id = j.unit_id
@@ -410,9 +451,10 @@ cross join lateral (
     where u.project_id = %(project_id)s
       and u.experiment_id = pair.experiment_id and u.unit_id = pair.unit_id
     offset 0
-) u;
+) u
+where pair.has_earlier;
 
--- stage_reasons: events that are not attributed; an exposed visitor's events leave not_exposed again
+-- stage_reasons: events that are not attributed
 insert into staged_reason
 select o.place, change.experiment_id, change.unit_id, change.reason, change.events
 from (
@@ -422,13 +464,6 @@ from (
         from staged_judgement
         where reason is not null
         group by experiment_id, unit_id, reason
-        union all
-        select j.experiment_id, j.unit_id, 'not_exposed', -count(distinct j.position)
-        from staged_judgement j
-        join experiment_plan p on p.project_id = %(project_id)s and p.experiment_id = j.experiment_id
-        where j.inferred and j.position > p.started_position
-          and (p.stopped_position is null or j.position <= p.stopped_position)
-        group by j.experiment_id, j.unit_id
         union all
         select experiment_id, unit_id, reason, -events
         from staged_old_reason
@@ -555,6 +590,13 @@ select experiment_id, reason, sum(events)
 from staged_reason
 group by experiment_id, reason;
 
+-- stage_exposed: events of exposed visitors are not_exposed no longer
+insert into staged_unattributed
+select experiment_id, 'not_exposed', -count(distinct position)
+from staged_judgement
+where leaves_not_exposed
+group by experiment_id;
+
 -- stage_misnamed: the step's events that name an experiment or a variant in vain
 insert into staged_misnamed
 select unit_id, position, experiment_id, occurred_at, event_type, event_name, reason
@@ -573,10 +615,10 @@ from (
     from staged_event e
     left join experiment_plan p
         on p.project_id = %(project_id)s and p.experiment_id = e.experiment_id
-    where not (e.is_known and e.event_type = 'experiment_impression')
+    where not (e.is_known and e.is_impression)
       and (
           e.experiment_id is not null or e.variant_id is not null
-          or e.event_type = 'experiment_impression'
+          or e.is_impression
       )
 ) named
 where reason is not null;

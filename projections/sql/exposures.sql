@@ -110,20 +110,30 @@ create temporary table if not exists staged_impressions (
 
 -- stage: merge the step's impressions with what is known; only what changes is staged, and further variants
 insert into staged_exposure
-with seen as (
-    select visitor_id, experiment_id, variants[1] as variant_id, first_exposed_at,
-           positions[1] as position, segments[1] as segment,
-           cardinality(variants) > 1 and array_remove(variants, variants[1]) <> '{}' as multiple
-    from (
-        select unit_id as visitor_id, experiment_id, min(occurred_at) as first_exposed_at,
-               -- The earliest counts; two at once are told apart by id, so that order of arrival never matters.
-               array_agg(variant_id order by occurred_at, variant_id, position) as variants,
-               array_agg(position order by occurred_at, variant_id, position) as positions,
-               array_agg(segment order by occurred_at, variant_id, position) as segments
-        from staged_event
-        where event_type = 'experiment_impression' and is_known and is_identified
-        group by unit_id, experiment_id
-    ) impression
+with shown as (
+    select unit_id as visitor_id, experiment_id, variant_id, occurred_at, position, segment,
+           lead(position) over (
+               partition by unit_id, experiment_id order by occurred_at, variant_id, position
+           ) is not null as is_repeated
+    from staged_event
+    where is_impression and is_known and is_identified
+),
+seen as (
+    -- The earliest counts; two at once are told apart by id, so that order of arrival never matters.
+    select distinct on (visitor_id, experiment_id)
+           visitor_id, experiment_id, variant_id, occurred_at as first_exposed_at, position, segment,
+           -- Asked for only where somebody saw the same experiment again.
+           case when is_repeated then (visitor_id, experiment_id) in (
+               select unit_id, experiment_id
+               from (
+                   select distinct unit_id, experiment_id, variant_id from staged_event
+                   where is_impression and is_known and is_identified
+               ) variant
+               group by unit_id, experiment_id
+               having count(*) > 1
+           ) else false end as multiple
+    from shown
+    order by visitor_id, experiment_id, occurred_at, variant_id, position
 ),
 merged as (
     select s.visitor_id, s.experiment_id,
@@ -208,7 +218,7 @@ on conflict (project_id, experiment_id, variant_id, epoch, day) do update set
 insert into staged_impressions
 select experiment_id, variant_id, (occurred_at at time zone 'UTC')::date, count(*)
 from staged_event
-where event_type = 'experiment_impression' and is_known
+where is_impression and is_known
 group by 1, 2, 3;
 
 -- keep_impressions: keep for snapshots the tallies that change
@@ -240,7 +250,7 @@ from (
     from staged_exposure s
     join staged_event e
         on e.unit_id = s.visitor_id and e.experiment_id = s.experiment_id
-       and e.event_type = 'experiment_impression' and e.is_known
+       and e.is_impression and e.is_known
     where s.multiple
     union all
     select visitor_id, experiment_id, old_variant_id, old_exposed_at, old_position
@@ -262,7 +272,7 @@ with new as materialized (
     from (
         select segment, min(position) as position
         from staged_event
-        where event_type = 'experiment_impression' and is_known and is_identified
+        where is_impression and is_known and is_identified
         group by segment
     ) seen
     -- One by one: joined without statistics, each was compared with all that the project has.
@@ -291,8 +301,7 @@ insert into visitor_exposure (
 select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch,
        %(snapshot)s, multiple
 from staged_exposure
-where old_variant_id is null
-order by visitor_id, experiment_id;
+where old_variant_id is null;
 
 -- keep_exposures: keep for snapshots what an earlier or another exposure changes
 insert into visitor_exposure_past

@@ -17,7 +17,7 @@ from projections.catch_up import create_staging, use_schema
 from projections.conversions import apply as apply_conversions
 from projections.event_log import append, read_head, received_at
 from projections.exposures import apply as apply_exposures
-from projections.generations import catch_up_live, live_schema
+from projections.generations import catch_up_live, live_position, live_schema
 from projections.partitions import ensure_partitions
 from projections.queries import queries
 from projections.steps import NIL, Step, run_queries, step_parameters
@@ -87,7 +87,7 @@ async def _fill_project(connection: Any) -> tuple[uuid.UUID, Plan, uuid.UUID]:
         " from generate_series(1, 10000)",
         (project_id,),
     )
-    for table in ("variant_tally", "impression_tally", "goal_tally", "unattributed_tally"):
+    for table in ("variant_tally", "impression_tally", "goal_tally", "visitor_unattributed", "unattributed_tally"):
         await _fill_with_other_experiments(connection, f"{await live_schema(connection)}.{table}")
     for schema in ("public", await live_schema(connection)):
         await _analyze(connection, schema)
@@ -126,7 +126,10 @@ def _visits(experiment: Any, variant: Any, first: int, last: int) -> list[Seen]:
     bought = [
         Seen(f"visitor {n}", 2, "conversion", "purchase", data='{"amount": 5}') for n in range(first, last, 2)
     ]
-    return [*seen, *bought]
+    too_early = [
+        Seen(f"visitor {n}", 0, "conversion", "purchase", data='{"amount": 5}') for n in range(first, last, 8)
+    ]
+    return [*seen, *bought, *too_early]
 
 
 async def _append(connection: Any, project_id: Any, events: list[Seen]) -> None:
@@ -248,7 +251,9 @@ async def test_a_step_reaches_large_tables_through_their_keys(connection, projec
     async with connection.transaction():
         await _append(connection, project_id, _visits(experiment, variant, 5990, 6010))
     now = datetime.now(UTC)
-    step = Step(project_id, 9002, 9032, now - timedelta(minutes=1), now, 2)
+    after = await live_position(connection, project_id)
+    head = (await read_head(connection, project_id)).next_position - 1
+    step = Step(project_id, after, head, now - timedelta(minutes=1), now, 2)
     scanned: dict[str, set[str]] = {}
 
     async def explained(connection: Any, file: str, names: tuple[str, ...], parameters: dict[str, Any]) -> None:
