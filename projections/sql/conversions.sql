@@ -92,7 +92,7 @@ create table unattributed_tally_past (
     primary key (project_id, experiment_id, until, reason)
 );
 
--- staging_goal_events: the step's events that some goal counts
+-- staging_goal_events: the step's events that some goal counts, or those of one unit that are explained
 create temporary table if not exists staged_goal_event (
     unit_id       text collate "C" not null,
     position      bigint      not null,
@@ -108,12 +108,12 @@ create temporary table if not exists staged_goal_event (
 create temporary table if not exists staged_pair (
     experiment_id    uuid    not null,
     unit_id          text storage plain collate "C" not null,
-    -- The exposure changed: goal events from before the step are judged anew.
-    rejudged         boolean not null,
-    -- It came behind them.
-    exposed_late     boolean not null,
-    -- The unit has some.
+    -- The unit has goal events from before the step.
     has_earlier      boolean not null,
+    -- They are judged anew, as the step brought another exposure.
+    rejudged         boolean not null,
+    -- It is the first: so far they counted as not_exposed.
+    exposed_late     boolean not null,
     variant_id       uuid,
     epoch            integer,
     first_exposed_at timestamptz,
@@ -245,11 +245,11 @@ where not e.is_impression
 
 -- stage_pairs: whose outcome may change: changed exposures with earlier goal events, new goal events of exposed visitors
 insert into staged_pair
-select experiment_id, unit_id, bool_or(rejudged), bool_or(exposed_late), has_earlier,
+select experiment_id, unit_id, has_earlier, bool_or(rejudged), bool_or(exposed_late),
        variant_id, epoch, first_exposed_at, multiple
 from (
-    select s.experiment_id, s.visitor_id as unit_id, true as rejudged,
-           s.old_variant_id is null as exposed_late, true as has_earlier,
+    select s.experiment_id, s.visitor_id as unit_id, true as has_earlier, true as rejudged,
+           s.old_variant_id is null as exposed_late,
            s.variant_id, s.epoch, s.first_exposed_at, s.multiple
     from staged_exposure s
     -- Of many visitors few convert: asked for all at once, the index is walked along, not entered for each of them.
@@ -261,7 +261,7 @@ from (
         )
     ) is true
     union all
-    select e.experiment_id, e.unit_id, false, false, e.has_earlier,
+    select e.experiment_id, e.unit_id, e.has_earlier, false, false,
            e.variant_id, e.epoch, e.first_exposed_at, e.multiple
     from (
         select coalesce(g.experiment_id, x.experiment_id) as experiment_id, g.unit_id,
