@@ -301,6 +301,7 @@ insert into visitor_exposure (
 select %(project_id)s, visitor_id, experiment_id, variant_id, first_exposed_at, position, segment, epoch,
        %(snapshot)s, multiple
 from staged_exposure
+-- Staged in the order of the key, in which inserts are quick: they are not sorted again.
 where old_variant_id is null;
 
 -- keep_exposures: keep for snapshots what an earlier or another exposure changes
