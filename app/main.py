@@ -24,6 +24,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from domain.refusals import Refusal
 from projections.archived_log import ArchiveError
+from projections.generations import OtherLayoutError
 
 VERSION = "0.1.0"
 
@@ -59,6 +60,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             Overloaded: problems.answer_overloaded,
             Unavailable: problems.answer_overloaded,
             ArchiveError: problems.answer_archive,
+            OtherLayoutError: problems.answer_replaced,
             HTTPException: problems.answer_http_exception,
             Exception: problems.answer_defect,
         },

@@ -14,6 +14,7 @@ from psycopg_pool import PoolTimeout
 from app.log_writer import Overloaded, Unavailable
 from domain.refusals import FieldError, Refusal
 from projections.archived_log import ArchiveError
+from projections.generations import OtherLayoutError
 
 _log = logging.getLogger("prooflog.http")
 
@@ -78,6 +79,12 @@ def answer_overloaded(_request: Request[Any, Any, Any], error: Overloaded | Unav
     """503: nothing was acknowledged, try again."""
     name = "overloaded" if isinstance(error, Overloaded) else "database_unavailable"
     return _response(503, name, str(type(error).__doc__), headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def answer_replaced(_request: Request[Any, Any, Any], error: OtherLayoutError) -> Response[bytes]:
+    """503: what this server would read may mean something else by now; another one may answer."""
+    retry = {"Retry-After": RETRY_AFTER_SECONDS}
+    return _response(503, "server_outdated", str(type(error).__doc__), headers=retry)
 
 
 def answer_archive(_request: Request[Any, Any, Any], error: ArchiveError) -> Response[bytes]:

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from app.database import connect
 from projections.archived_log import ArchiveError
 from projections.catch_up import LogGapError, catch_up, create_staging
-from projections.generations import OtherLayoutError, lagging, schema_to_write
+from projections.generations import OtherLayoutError, lagging, own_schema
 
 # A sweep finds every project that lags, whoever wrote to it; a hint from this process is faster.
 SWEEP_SECONDS = 0.1
@@ -93,7 +93,7 @@ class ProjectionWorker:
     async def sweep(self, connection: AsyncConnection[Any]) -> bool:
         """Take one step in each project that lags; whether there was any."""
         worked = self._behind = False
-        schema = await schema_to_write(connection)
+        schema = await own_schema(connection)
         self._stands_still = False
         for project_id in await lagging(connection):
             if self._stopping:

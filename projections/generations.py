@@ -6,7 +6,7 @@ A rebuild fills a new generation beside the live one, compares both at an equal 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple, TypeVar
+from typing import Any, Literal, LiteralString, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -38,7 +38,7 @@ _Answer = TypeVar("_Answer")
 
 
 class OtherLayoutError(Exception):
-    """The live tables are not those that this program knows: what it wrote there would be wrong."""
+    """Results stand in tables of another version of prooflog by now: this server has to be replaced."""
 
 
 class RebuildRunningError(Exception):
@@ -97,8 +97,11 @@ async def has_layout(connection: AsyncConnection[Any]) -> bool:
     return row is not None and row[1] == LAYOUT
 
 
-async def schema_to_write(connection: AsyncConnection[Any]) -> str:
-    """The schema of the live generation; raises OtherLayoutError where only another version may write there."""
+async def own_schema(connection: AsyncConnection[Any]) -> str:
+    """The schema that answers now, if this program knows its tables.
+
+    Else OtherLayoutError: what it read there might not mean what it thinks, and what it wrote would be wrong.
+    """
     generation, layout = await _live(connection)
     if layout != LAYOUT:
         raise OtherLayoutError("the live projection tables are those of another version of prooflog")
@@ -116,32 +119,54 @@ async def _live(connection: AsyncConnection[Any]) -> tuple[int, int]:
 async def ask_live(
     connection: AsyncConnection[Any], query: LiteralString, parameters: dict[str, Any] | None = None
 ) -> list[Any]:
-    """The rows of one query of the live generation, in one round trip; for a connection without a transaction."""
+    """The rows of one query of the live generation, in one round trip; for a connection without a transaction.
 
-    async def ask() -> list[Any]:
-        # Sent together they are one transaction, for which the names are shown; one query sees one moment anyway.
-        # Prepared from the first time on: one that fails the first time it is to be prepared later on, without a
-        # transaction whose end tells psycopg, would count as prepared for ever.
-        async with connection.pipeline():
-            await connection.execute(queries("catch_up")["show_live"], prepare=True)
-            return await (await connection.execute(query, parameters, prepare=True)).fetchall()
+    Raises OtherLayoutError where this program does not know its tables.
+    """
+    return await _unless_flipped(connection, lambda: _ask(connection, "show_own", query, parameters), own_schema)
 
-    return await _unless_flipped(connection, ask)
+
+async def _ask_checkpoints(
+    connection: AsyncConnection[Any], query: LiteralString, parameters: dict[str, Any] | None = None
+) -> list[Any]:
+    """The same of one that reads nothing but checkpoints, which have the same shape in every layout."""
+    return await _unless_flipped(connection, lambda: _ask(connection, "show_live", query, parameters), live_schema)
+
+
+async def _ask(
+    connection: AsyncConnection[Any],
+    show: Literal["show_own", "show_live"],
+    query: LiteralString,
+    parameters: dict[str, Any] | None,
+) -> list[Any]:
+    # Sent together they are one transaction, for which the names are shown; one query sees one moment anyway.
+    # Prepared from the first time on: one that fails the first time it is to be prepared later on, without a
+    # transaction whose end tells psycopg, would count as prepared for ever.
+    async with connection.pipeline():
+        await connection.execute(queries("catch_up")[show], {"layout": LAYOUT}, prepare=True)
+        return await (await connection.execute(query, parameters, prepare=True)).fetchall()
 
 
 async def read_from_live(connection: AsyncConnection[Any], read: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """What `read` finds with several queries in one snapshot of the live generation."""
+    """What `read` finds with several queries in one snapshot of the live generation.
+
+    Raises OtherLayoutError where this program does not know its tables.
+    """
 
     async def ask() -> _Answer:
         async with connection.pipeline(), connection.transaction():
             await connection.execute("set transaction isolation level repeatable read")
-            await connection.execute(queries("catch_up")["show_live"])
+            await connection.execute(queries("catch_up")["show_own"], {"layout": LAYOUT})
             return await read()
 
-    return await _unless_flipped(connection, ask)
+    return await _unless_flipped(connection, ask, own_schema)
 
 
-async def _unless_flipped(connection: AsyncConnection[Any], ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+async def _unless_flipped(
+    connection: AsyncConnection[Any],
+    ask: Callable[[], Awaitable[_Answer]],
+    must_be_there: Callable[[AsyncConnection[Any]], Awaitable[str]],
+) -> _Answer:
     """What is asked; tried again when a rebuild flips meanwhile."""
     tries_left = FLIP_TRIES
     while True:
@@ -149,30 +174,30 @@ async def _unless_flipped(connection: AsyncConnection[Any], ask: Callable[[], Aw
         try:
             return await ask()
         except (psycopg.errors.UndefinedTable, psycopg.errors.DeadlockDetected):
-            await live_schema(connection)  # says so when there is none
+            await must_be_there(connection)  # says so when it is not
             if not tries_left:
                 raise
 
 
 async def status(connection: AsyncConnection[Any]) -> list[ProjectStatus]:
     """Every project's lag in the live generation."""
-    return [ProjectStatus(*row) for row in await ask_live(connection, queries("catch_up")["status"])]
+    return [ProjectStatus(*row) for row in await _ask_checkpoints(connection, queries("catch_up")["status"])]
 
 
 async def logs(connection: AsyncConnection[Any]) -> list[Log]:
     """Every log that there are traces of, whether its project stands in the table or not."""
-    return [Log(*row) for row in await ask_live(connection, queries("catch_up")["logs"])]
+    return [Log(*row) for row in await _ask_checkpoints(connection, queries("catch_up")["logs"])]
 
 
 async def standings(connection: AsyncConnection[Any], project_ids: list[UUID]) -> list[Standing]:
     """How far some projects are counted in the live generation."""
-    rows = await ask_live(connection, queries("catch_up")["standings"], {"project_ids": project_ids})
+    rows = await _ask_checkpoints(connection, queries("catch_up")["standings"], {"project_ids": project_ids})
     return [Standing(*row) for row in rows]
 
 
 async def lagging(connection: AsyncConnection[Any]) -> list[UUID]:
     """Projects that have something to catch up."""
-    rows = await ask_live(connection, queries("catch_up")["lagging"])
+    rows = await _ask_checkpoints(connection, queries("catch_up")["lagging"])
     return [project_id for project_id, _, _ in rows]
 
 
@@ -192,7 +217,7 @@ async def catch_up_live(connection: AsyncConnection[Any], project_id: UUID, arch
     """Count everything that a project's log holds now, beside any worker that does the same."""
     await create_staging(connection)
     head = (await read_head(connection, project_id)).next_position - 1
-    await _catch_up_to(connection, project_id, await schema_to_write(connection), head, archive=archive)
+    await _catch_up_to(connection, project_id, await own_schema(connection), head, archive=archive)
 
 
 async def rebuild(

@@ -15,5 +15,5 @@ PROJECTIONS = {
 # Raise when derived tables change: a generation with other ones is derived anew at start, beside the live one.
 LAYOUT = 7
 
-# Raise when the meaning of a derived table changes: the server then asks for a rebuild.
+# Raise, beside LAYOUT, when equal logs are counted otherwise: digests say so, as they cover it.
 PROJECTION_VERSION = 1

@@ -16,7 +16,7 @@ from projections.breakdown import Dimension, Segments, read_segments
 from projections.conversions import DayOutcomes, Outcomes, in_order, read_outcomes_by_day
 from projections.experiments import PlacedFact, placed_facts
 from projections.exposures import DayVisitors, Visitors
-from projections.generations import FLIP_TRIES, ask_live, live_schema, read_from_live
+from projections.generations import FLIP_TRIES, ask_live, own_schema, read_from_live
 from projections.queries import queries
 from projections.snapshots import replaying
 from projections.steps import NIL
@@ -157,7 +157,7 @@ async def read_pasts(
                     at += 1
                     yield read
         except _FLIPPED:
-            await live_schema(connection)  # says so when there is none
+            await own_schema(connection)  # says so when there is none
             flips_left -= 1
             if not flips_left:  # else a rebuild has flipped: the new tables say the same of any position
                 raise

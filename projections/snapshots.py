@@ -29,8 +29,9 @@ from projections.catch_up import (
 )
 from projections.exchange import exchange
 from projections.experiments import put_parts, read_plan
-from projections.generations import live_schema
+from projections.generations import own_schema
 from projections.queries import queries
+from projections.registry import LAYOUT
 from projections.steps import NIL, Step, forget_calls, make_call, run_queries, stage_in, step_parameters
 
 # More than the statements of a replay, so that each is planned once for a session.
@@ -162,7 +163,7 @@ async def _forgotten(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
 async def make_ready(connection: AsyncConnection[Any]) -> None:
     """Give a session the tables and calls of replays, if it has none; that takes longer than a small replay."""
     if connection not in _ready:
-        await _make_tables(connection, await live_schema(connection))
+        await _make_tables(connection, await own_schema(connection))
         _ready.add(connection)
 
 
@@ -190,12 +191,13 @@ async def _begin(connection: AsyncConnection[Any], project_id: UUID, position: i
     sql = queries("snapshots")
     async with connection.pipeline():
         await connection.execute(queries("catch_up")["plan_once"])
-        await connection.execute(sql["show_live"])
+        await connection.execute(sql["show_own"], {"layout": LAYOUT})
         newest = await connection.execute(sql["around"], {"project_id": project_id, "wanted": position})
         shown: Any = await (await connection.execute(sql["shown"])).fetchone()
         around: Any = await newest.fetchone()
     [live] = shown
-    if live.startswith(TEMPORARY):  # where the live table is gone, its name means the session's own
+    # Where the live table is gone, or not ours, its name means the session's own.
+    if live.startswith(TEMPORARY):
         raise psycopg.errors.UndefinedTable("a rebuild has dropped the tables that were live")
     return _Begin(live, *around)
 

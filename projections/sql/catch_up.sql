@@ -220,6 +220,10 @@ select generation, layout from projection_generation where state = 'live';
 select set_config('search_path', 'projection_' || generation || ', public', true)
 from projection_generation where state = 'live';
 
+-- show_own: the same, where they have the layout given; else names mean nothing, and no other table is taken for one of them
+select set_config('search_path', 'projection_' || generation || ', public', true)
+from projection_generation where state = 'live' and layout = %(layout)s;
+
 -- next_generation: a number for a new generation
 select coalesce(max(generation), 0) + 1 from projection_generation;
 

@@ -25,9 +25,10 @@ delete from staged_reason;
 delete from staged_misnamed;
 delete from staged_unattributed;
 
--- show_live: let unqualified names mean the live tables, and those with pg_temp before them the temporary ones
+-- show_own: let unqualified names mean the live tables, if they have the layout given, and those with pg_temp before
+-- them the temporary ones
 select set_config('search_path', 'projection_' || generation || ', public, pg_temp', true)
-from projection_generation where state = 'live';
+from projection_generation where state = 'live' and layout = %(layout)s;
 
 -- shown: in which schema the snapshots are that an unqualified name means
 select relnamespace::regnamespace::text from pg_class where oid = 'projection_snapshot'::regclass;

@@ -377,6 +377,34 @@ async def test_an_experiment_that_projections_have_not_reached_is_not_called_unk
         assert answer.json()["type"] == "urn:prooflog:problem:not_counted_yet"
 
 
+async def test_results_are_not_read_from_tables_of_another_version(project: HttpProject, connection) -> None:
+    """A server that a newer one is about to replace takes events in, and refuses results it might read wrongly."""
+    experiment = await project.running()
+    await project.accepted(impression(experiment, 0, "v1"))
+    before = await project.results(experiment)
+    first = await project.results(experiment, asOf=before["asOf"]["position"] - 1)
+    await connection.execute("update projection_generation set layout = layout + 1")
+
+    admin = await log_in(project.client)
+    await project.accepted(impression(experiment, 1, "v2"))
+    # A session for past moments that has tables already, and what is kept, of which nothing became wrong.
+    for query, status in (({}, 503), ({"asOf": 3}, 503), ({"asOf": first["asOf"]["position"]}, 200)):
+        answer = await project.ask_results(experiment, **query)
+        assert answer.status_code == status
+        if status == 503:
+            assert answer.headers["retry-after"] == "1"
+            assert answer.json()["type"] == "urn:prooflog:problem:server_outdated"
+    for page in ("", "?by=device", "?asOf=2", "/why?q=v1"):
+        answer = await admin.get(f"/dashboard/experiments/{experiment['id']}{page}")
+        assert answer.status_code == 503
+        assert "this server has to be replaced" in answer.text
+    assert (await project.client.get("/readyz")).status_code == 200
+
+    await connection.execute("update projection_generation set layout = layout - 1")
+    again = await project.results(experiment)
+    assert sum(each["visitors"] for each in again["variants"]) == 2
+
+
 async def test_replays_wait_for_each_other_and_few_may_wait(project: HttpProject, monkeypatch) -> None:
     """Past moments are derived one after another; beyond the few that wait the answer is 503."""
     monkeypatch.setattr(replays, "REPLAYS_WAITING_MAX", 3)

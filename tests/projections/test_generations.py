@@ -16,7 +16,7 @@ from projections import generations, steps
 from projections.catch_up import LogGapError, catch_up, create_staging, derived_tables, past_tables
 from projections.conversions import in_order
 from projections.event_log import append
-from projections.generations import OtherLayoutError, catch_up_live, live_schema, rebuild, status, verify
+from projections.generations import OtherLayoutError, catch_up_live, live_schema, logs, rebuild, status, verify
 from projections.results import read_live, read_past
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
@@ -135,6 +135,7 @@ async def test_a_worker_writes_no_tables_of_another_version(connection, database
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
     with pytest.raises(OtherLayoutError):
         await catch_up_live(connection, project_id)
+    assert [(each.counted, each.head) for each in await logs(connection)] == [(0, 2)]
 
     await connection.execute("update projection_generation set layout = layout - 1")
     async with asyncio.timeout(20):

@@ -395,7 +395,7 @@ async def test_a_replay_begins_anew_when_a_rebuild_flips_under_it(
 ):
     """The tables that it was about to read are gone, schema and all: it shows what it showed before."""
     begin, begun, old = snapshots._begin, [], await live_schema(connection)  # noqa: SLF001
-    gone = {"show_live": f"select set_config('search_path', '{old}, public, pg_temp', true)"}
+    gone = {"show_own": f"select set_config('search_path', '{old}, public, pg_temp', true)"}
 
     async def flipped(*asked: Any) -> Any:
         begun.append(asked)
@@ -444,7 +444,7 @@ async def test_a_day_that_nobody_is_left_of_is_none(connection) -> None:
 
 async def test_a_session_without_tables_begins_anew_when_a_rebuild_flips(database_url, project_id, monkeypatch):
     """Whose tables it was to have like its own is gone, schema and all, before it has any."""
-    live_schema_of, seen = snapshots.live_schema, []
+    live_schema_of, seen = snapshots.own_schema, []
 
     async def flipped(session: Any) -> str:
         seen.append(await live_schema_of(session))
@@ -455,7 +455,7 @@ async def test_a_session_without_tables_begins_anew_when_a_rebuild_flips(databas
 
     async with await connect(database_url) as past:
         expected = await read_past(past, project_id, EXPERIMENT.experiment_id, 115)
-    monkeypatch.setattr(snapshots, "live_schema", flipped)
+    monkeypatch.setattr(snapshots, "own_schema", flipped)
     async with await connect(database_url) as past:
         assert await read_past(past, project_id, EXPERIMENT.experiment_id, 115) == expected
     assert len(set(seen)) == 2

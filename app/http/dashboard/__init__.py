@@ -29,6 +29,7 @@ from app.log_writer import Overloaded, Unavailable
 from app.problems import Problem
 from domain.refusals import Refusal
 from projections.archived_log import ArchiveError
+from projections.generations import OtherLayoutError
 
 
 @get("/{rest:path}", include_in_schema=False)
@@ -93,6 +94,7 @@ dashboard_router = Router(
         Overloaded: as_page(problems.answer_overloaded),
         Unavailable: as_page(problems.answer_overloaded),
         ArchiveError: as_page(problems.answer_archive),
+        OtherLayoutError: as_page(problems.answer_replaced),
         HTTPException: as_page(problems.answer_http_exception),
         Exception: as_page(problems.answer_defect),
     },
