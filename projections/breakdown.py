@@ -51,7 +51,7 @@ async def read_segments(
     grows with visitors.
     """
     sql = queries("breakdown")
-    for before in ("limit", "no_loops"):
+    for before in ("limit", "read_many"):
         await connection.execute(sql[before])
     cursor = await connection.execute(_statement(when), parameters)
     for after in ("no_limit", "loops"):  # a replay goes on in the same transaction

@@ -13,7 +13,7 @@ PROJECTIONS = {
 }
 
 # Raise when derived tables change: a generation with other ones is derived anew at start, beside the live one.
-LAYOUT = 7
+LAYOUT = 8
 
 # Raise, beside LAYOUT, when equal logs are counted otherwise: digests say so, as they cover it.
 PROJECTION_VERSION = 1

@@ -1,8 +1,10 @@
 -- limit: hold up nobody for long, within this transaction
 set local statement_timeout = '5s';
 
--- no_loops: without statistics, each segment would be held against all others, within this transaction
-set local enable_nestloop = off;
+-- read_many: without statistics, each segment would be held against all others, within this transaction; a plan that is
+-- kept would read a small project as one of a large one, and what is compiled takes longer than it saves
+select set_config('enable_nestloop', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('jit', 'off', true);
 
 -- no_limit: as the session has it
 set local statement_timeout to default;
@@ -11,24 +13,24 @@ set local statement_timeout to default;
 set local enable_nestloop to default;
 
 -- exposed_now: those who count as visitors of an experiment, with the segment of their first exposure
-select visitor_id, variant_id, epoch, segment
+select variant_id, epoch, segment
 from visitor_exposure
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s and not multiple
 
--- achieved_now: what units achieved for a goal
-select unit_id, variant_id, conversions, value
+-- achieved_now: what such visitors achieved for a goal
+select variant_id, epoch, segment, conversions, value
 from visitor_outcome
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and segment is not null
 
 -- described_now: what the segments of a project stand for
 select * from segment where project_id = %(project_id)s
 
 -- exposed_then: the same as of a replay's position: what it knows, and of all other visitors what its snapshot does
-select visitor_id, variant_id, epoch, segment
+select variant_id, epoch, segment
 from pg_temp.visitor_exposure
 where project_id = %(project_id)s and experiment_id = %(experiment_id)s and not multiple
 union all
-select visitor_id, variant_id, epoch, segment
+select variant_id, epoch, segment
 from (
     select visitor_id, variant_id, epoch, segment
     from visitor_exposure
@@ -47,20 +49,20 @@ where not exists (select from pg_temp.looked_up_unit u where u.unit_id = snapsho
   )
 
 -- achieved_then: likewise
-select unit_id, variant_id, conversions, value
+select variant_id, epoch, segment, conversions, value
 from pg_temp.visitor_outcome
-where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s
+where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and segment is not null
 union all
-select unit_id, variant_id, conversions, value
+select variant_id, epoch, segment, conversions, value
 from (
-    select unit_id, variant_id, conversions, value
+    select unit_id, variant_id, epoch, segment, conversions, value
     from visitor_outcome
-    where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s
+    where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and segment is not null
       and since <= %(snapshot)s
     union all
-    select unit_id, variant_id, conversions, value
+    select unit_id, variant_id, epoch, segment, conversions, value
     from visitor_outcome_past
-    where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s
+    where project_id = %(project_id)s and experiment_id = %(experiment_id)s and goal = %(goal)s and segment is not null
       and since <= %(snapshot)s and until > %(snapshot)s
 ) snapshot
 where not exists (select from pg_temp.looked_up_unit u where u.unit_id = snapshot.unit_id)
@@ -90,11 +92,14 @@ from described
 select value, variant_id, epoch, sum(visitors)::bigint, sum(converters)::bigint, sum(conversions)::bigint,
        sum(value_sum), sum(value_squares)
 from (
-    select x.segment, x.variant_id, x.epoch, count(*) as visitors, count(o.unit_id) as converters,
-           sum(o.conversions) as conversions, sum(o.value) as value_sum, sum(o.value * o.value) as value_squares
-    from exposed x
-    left join achieved o on o.unit_id = x.visitor_id and o.variant_id = x.variant_id
-    group by x.segment, x.variant_id, x.epoch
+    select segment, variant_id, epoch, count(*) as visitors, 0 as converters, 0 as conversions, 0 as value_sum,
+           0 as value_squares
+    from exposed
+    group by segment, variant_id, epoch
+    union all
+    select segment, variant_id, epoch, 0, count(*), sum(conversions), sum(value), sum(value * value)
+    from achieved
+    group by segment, variant_id, epoch
 ) counted
 join valued using (segment)
 group by value, variant_id, epoch;

@@ -21,6 +21,8 @@ create table visitor_outcome (
     day                date        not null,
     conversions        bigint      not null,
     first_converted_at timestamptz not null,
+    -- That of the unit's first exposure, if it has one.
+    segment            bigint,
     since              integer     not null,
     value              numeric     not null,
     primary key (project_id, experiment_id, unit_id, goal, variant_id)
@@ -117,6 +119,7 @@ create temporary table if not exists staged_pair (
     variant_id       uuid,
     epoch            integer,
     first_exposed_at timestamptz,
+    segment          bigint,
     multiple         boolean
 ) on commit delete rows;
 
@@ -132,6 +135,7 @@ create temporary table if not exists staged_judgement (
     variant_id         uuid        not null,
     epoch              integer,
     first_exposed_at   timestamptz,
+    segment            bigint,
     amount             numeric storage plain,
     reason             text storage plain
 ) on commit delete rows;
@@ -162,7 +166,8 @@ create temporary table if not exists staged_outcome (
     day                date        not null,
     conversions        bigint      not null,
     value              numeric storage plain not null,
-    first_converted_at timestamptz not null
+    first_converted_at timestamptz not null,
+    segment            bigint
 ) on commit delete rows;
 
 -- staging_outcome_changes: how the tallies of outcomes change
@@ -246,11 +251,11 @@ where not e.is_impression
 -- stage_pairs: whose outcome may change: changed exposures with earlier goal events, new goal events of exposed visitors
 insert into staged_pair
 select experiment_id, unit_id, has_earlier, bool_or(rejudged), bool_or(exposed_late),
-       variant_id, epoch, first_exposed_at, multiple
+       variant_id, epoch, first_exposed_at, segment, multiple
 from (
     select s.experiment_id, s.visitor_id as unit_id, true as has_earlier, true as rejudged,
            s.old_variant_id is null as exposed_late,
-           s.variant_id, s.epoch, s.first_exposed_at, s.multiple
+           s.variant_id, s.epoch, s.first_exposed_at, s.segment, s.multiple
     from staged_exposure s
     -- Of many visitors few convert: asked for all at once, the index is walked along, not entered for each of them.
     -- A hash as far as memory goes, where joins are loops without statistics: `is true` keeps it from being one.
@@ -262,7 +267,7 @@ from (
     ) is true
     union all
     select e.experiment_id, e.unit_id, e.has_earlier, false, false,
-           e.variant_id, e.epoch, e.first_exposed_at, e.multiple
+           e.variant_id, e.epoch, e.first_exposed_at, e.segment, e.multiple
     from (
         select coalesce(g.experiment_id, x.experiment_id) as experiment_id, g.unit_id,
                g.unit_id in (
@@ -270,10 +275,11 @@ from (
                    where earlier.project_id = %(project_id)s
                      and earlier.unit_id = any (array(select unit_id from staged_goal_event))
                ) as has_earlier,
-               x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+               x.variant_id, x.epoch, x.first_exposed_at, x.segment, x.multiple
         from staged_goal_event g
         left join lateral (
-            select x.experiment_id, x.variant_id, x.epoch, x.first_exposed_at, x.multiple from visitor_exposure x
+            select x.experiment_id, x.variant_id, x.epoch, x.first_exposed_at, x.segment, x.multiple
+            from visitor_exposure x
             where x.project_id = %(project_id)s and x.visitor_id = g.unit_id
               and (g.experiment_id is null or x.experiment_id = g.experiment_id)
             offset 0
@@ -281,7 +287,7 @@ from (
     ) e
     where e.experiment_id is not null
 ) touched
-group by unit_id, experiment_id, has_earlier, variant_id, epoch, first_exposed_at, multiple;
+group by unit_id, experiment_id, has_earlier, variant_id, epoch, first_exposed_at, segment, multiple;
 
 -- put_goal_events: keep them, for the exposures that arrive later
 insert into goal_event (
@@ -294,7 +300,7 @@ from staged_goal_event;
 -- stage_judgements: judge the step's goal events of those pairs, and all earlier ones where the exposure changed
 insert into staged_judgement
 select e.experiment_id, e.unit_id, e.position, e.occurred_at, e.leaves_not_exposed,
-       goal.goal, goal.kind, e.variant_id, e.epoch, e.first_exposed_at,
+       goal.goal, goal.kind, e.variant_id, e.epoch, e.first_exposed_at, e.segment,
        case when abs(number.amount) < 1e15 then number.amount end,
        case
            when e.reason is not null then e.reason
@@ -312,6 +318,7 @@ from (
                false
            ) as leaves_not_exposed,
            coalesce(event.exposed_id, event.variant_id) as variant_id, event.epoch, event.first_exposed_at,
+           event.segment,
            case
                when event.multiple then 'multiple_exposures'
                when event.named_id is not null and event.exposed_id <> event.variant_id then 'contradicts_exposure'
@@ -321,13 +328,13 @@ from (
            end as reason
     from (
         select pair.experiment_id, pair.unit_id, pair.exposed_late, pair.variant_id as exposed_id, pair.epoch,
-               pair.first_exposed_at, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
+               pair.first_exposed_at, pair.segment, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
                g.experiment_id as named_id, g.variant_id, g.event_data
         from staged_pair pair
         join staged_goal_event g on g.unit_id = pair.unit_id
         union all
         select pair.experiment_id, pair.unit_id, pair.exposed_late, pair.variant_id, pair.epoch,
-               pair.first_exposed_at, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
+               pair.first_exposed_at, pair.segment, pair.multiple, g.position, g.occurred_at, g.event_type, g.event_name,
                g.experiment_id, g.variant_id, g.event_data
         from staged_pair pair
         join experiment_plan plan
@@ -371,7 +378,7 @@ cross join lateral (
 
 -- stage_pair: one pair, to judge some of its goal events
 insert into staged_pair
-select %(experiment_id)s, asked.unit_id, false, false, false, x.variant_id, x.epoch, x.first_exposed_at, x.multiple
+select %(experiment_id)s, asked.unit_id, false, false, false, x.variant_id, x.epoch, x.first_exposed_at, x.segment, x.multiple
 from (select %(unit_id)s::text as unit_id) asked
 left join visitor_exposure x
     on x.project_id = %(project_id)s and x.visitor_id = asked.unit_id and x.experiment_id = %(experiment_id)s;
@@ -415,16 +422,16 @@ select is_new, experiment_id, unit_id, goal, variant_id,
             where p.project_id = %(project_id)s and p.experiment_id = achieved.experiment_id),
            0),
        (coalesce(first_exposed_at, first_converted_at) at time zone 'UTC')::date,
-       conversions, value, first_converted_at
+       conversions, value, first_converted_at, segment
 from (
     select o.place is null as is_new,
-           j.experiment_id, j.unit_id, j.goal, j.variant_id, j.exposed_epoch, j.first_exposed_at,
+           j.experiment_id, j.unit_id, j.goal, j.variant_id, j.exposed_epoch, j.first_exposed_at, j.segment,
            j.conversions + coalesce(before.conversions, 0) as conversions,
            case j.kind when 'conversion' then 1 else j.value + coalesce(before.value, 0) end as value,
            least(j.first_converted_at, before.first_converted_at) as first_converted_at
     from (
         select experiment_id, unit_id, goal, kind, variant_id,
-               max(epoch) as exposed_epoch, max(first_exposed_at) as first_exposed_at,
+               max(epoch) as exposed_epoch, max(first_exposed_at) as first_exposed_at, max(segment) as segment,
                count(*) as conversions,
                case kind when 'value' then sum(amount) else count(*) end as value,
                min(occurred_at) as first_converted_at
@@ -535,9 +542,10 @@ where project_id = %(project_id)s and ctid = any (array(
 
 -- put_outcomes: remember the outcomes that are new
 insert into visitor_outcome (
-    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, since, value
+    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, segment,
+    since, value
 )
-select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
+select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, segment,
        %(snapshot)s, value
 from staged_outcome
 where is_new
@@ -545,9 +553,10 @@ order by experiment_id, unit_id, goal;
 
 -- change_outcomes: correct those that are not
 insert into visitor_outcome (
-    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, since, value
+    project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, segment,
+    since, value
 )
-select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
+select %(project_id)s, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at, segment,
        %(snapshot)s, value
 from staged_outcome
 where not is_new
@@ -557,6 +566,7 @@ on conflict (project_id, experiment_id, unit_id, goal, variant_id) do update set
     day = excluded.day,
     conversions = excluded.conversions,
     first_converted_at = excluded.first_converted_at,
+    segment = excluded.segment,
     since = excluded.since,
     value = excluded.value;
 

@@ -156,13 +156,13 @@ select o.*
 from looked_up_unit u
 cross join lateral (
     select project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
-           since, value
+           segment, since, value
     from visitor_outcome
     where project_id = %(project_id)s and experiment_id = %(experiment_id)s and unit_id = u.unit_id
       and since <= %(snapshot)s
     union all
     select project_id, experiment_id, unit_id, goal, variant_id, epoch, day, conversions, first_converted_at,
-           since, value
+           segment, since, value
     from visitor_outcome_past
     where project_id = %(project_id)s and experiment_id = %(experiment_id)s and unit_id = u.unit_id
       and since <= %(snapshot)s and until > %(snapshot)s

@@ -92,10 +92,10 @@ async def test_the_page_breaks_a_goal_down(visitor: httpx.AsyncClient, project: 
 
 
 async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient, project: HttpProject) -> None:
-    """Before a late exposure moved a visitor; every link and form of the page keeps moment and dimension."""
+    """Before a late exposure moved a visitor who had bought; all links and forms keep moment and dimension."""
     experiment = await project.running()
     await _visit(project, experiment, IPHONE, ["a", "b"])
-    await project.track(conversion("a"))
+    await project.track(conversion("a"), conversion("b"))
     then = (await project.results(experiment))["asOf"]["position"]
     now = await visitor.get(address(experiment), params={"by": "device"})
     exactly = re.search(r'id="exactly" href="([^"]+)"', now.text)
@@ -103,12 +103,12 @@ async def test_a_past_moment_is_broken_down_as_it_was(visitor: httpx.AsyncClient
     await project.track(shown, headers={"User-Agent": WINDOWS})
     await _visit(project, experiment, WINDOWS, ["c"])
     await project.results(experiment)
-    assert await _segments(visitor, experiment, "device") == ["desktop 0 / 2", "phone 1 / 1"]
-    assert await _segments(visitor, experiment, "device", asOf=then) == ["phone 1 / 2"]
-    assert await _segments(visitor, experiment, "os", asOf=then) == ["iOS 1 / 2"]
+    assert await _segments(visitor, experiment, "device") == ["desktop 1 / 2", "phone 1 / 1"]
+    assert await _segments(visitor, experiment, "device", asOf=then) == ["phone 2 / 2"]
+    assert await _segments(visitor, experiment, "os", asOf=then) == ["iOS 2 / 2"]
     assert exactly is not None
     past = await visitor.get(html.unescape(exactly[1]))
-    assert (_rows(past), 'aria-current="true">device' in past.text) == (["phone 1 / 2"], True)
+    assert (_rows(past), 'aria-current="true">device' in past.text) == (["phone 2 / 2"], True)
     assert past.text.count('<input type="hidden" name="by" value="device">') == 2
     assert f"?asOf={then}&amp;by=browser" in past.text
 

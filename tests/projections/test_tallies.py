@@ -94,8 +94,31 @@ SEEN_AGAIN = [
 ]
 
 
+# An earlier exposure of a buyer comes late, and from elsewhere: of ann, and of bob, who buys again.
+MOVED = [
+    PLANS[0].created(),
+    PLANS[0].started(),
+    *(
+        entry
+        for name, minute in (("ann", 10), ("bob", 10), ("ann", 5), ("bob", 6))
+        for entry in (
+            Seen(
+                name,
+                minute,
+                experiment=PLANS[0].experiment_id,
+                variant=PLANS[0].variants[0].id,
+                referrer=f"https://{minute}.example/",
+            ),
+            *([Seen(name, 20 + minute, "conversion", "purchase")] if (name, minute) != ("ann", 5) else []),
+        )
+    ),
+    PLANS[1].created(),
+]
+
+
 @for_any_log(examples=8)
 @example(log=SEEN_AGAIN, steps=[1], again=False)
+@example(log=MOVED, steps=[1], again=False)
 @given(log=logs(), steps=st.lists(st.integers(1, 12), min_size=1, max_size=4), again=st.booleans())
 def test_tallies_follow_from_the_log_however_it_is_cut_into_steps(database_url, log, steps, again) -> None:
     """Live tallies in steps of any size equal those of one replay, and both equal the oracle.
