@@ -1,16 +1,18 @@
 """The decision of an experiment and of each goal, from its comparisons."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from app.result_goals import SURPLUS, Compared, verdicts_of
 from app.results_shape import DecisionResult, GoalResult, SampleRatioResult
 from domain.experiment import Experiment
+from projections.results import Counted, Days
 from stats import advice, decision
 from stats.advice import Advice, Judged, JudgedGoal, Pace
 from stats.saddle_point import Floats
 
+_DAY = timedelta(days=1)
 UNEVEN = "Visitors did not arrive in the proportions that the weights promise."
 
 
@@ -52,12 +54,27 @@ def decided(
     return whole, [_wire(advice.advise_goal(each, pace)) for each in judged]
 
 
-def pace_of(plan: Experiment, time: datetime | None, info: float | None) -> Pace:
-    """How long the experiment has run at the moment of the results, and whether it has ended."""
-    days = None
-    if plan.started_at is not None and time is not None:
-        days = max(0.0, (time - plan.started_at) / timedelta(days=1))
-    return Pace(days, info, plan.status == "stopped" or (info is not None and info >= 1.0))
+def pace_of(counted: Counted, time: datetime | None, info: float | None) -> Pace:
+    """In how many days its visitors came until the moment of the results, and whether the experiment has ended."""
+    days = None if counted.days is None or time is None else _days_of(counted.days, counted.plan.started_at, time)
+    return Pace(days, info, counted.plan.status == "stopped" or (info is not None and info >= 1.0))
+
+
+def _days_of(days: Days, started_at: datetime | None, until: datetime) -> float:
+    """Days on which visitors came, the first and the last as far as they were seen.
+
+    By what events say of themselves, as charts and plans go: a week that is sent at once was a week. Days without
+    anybody are left out, since then the experiment was paused, or not shown.
+    """
+    begin, end = _midnight(days.first), _midnight(days.last) + _DAY
+    if started_at is not None and started_at.date() == days.first:
+        begin = started_at
+    without = (days.last - days.first).days + 1 - days.with_visitors
+    return max(0.0, (max(min(until, end), begin) - begin) / _DAY - without)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _wire(said: Advice) -> DecisionResult:

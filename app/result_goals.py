@@ -28,7 +28,10 @@ from stats.strata import of_epochs
 from stats.terms import PRIOR_LOG_RATIO_SD, Terms
 
 SURPLUS = "More ids converted than visitors were exposed: the backend reports ids that the browser never did."
-PRIOR = f"log ratio normal about 0, standard deviation {PRIOR_LOG_RATIO_SD:g}"
+PRIOR = (
+    f"log ratio normal about 0, standard deviation {PRIOR_LOG_RATIO_SD:g}: "
+    f"lifts beyond {200 * PRIOR_LOG_RATIO_SD:.0f} % are rare"
+)
 UNBOUNDED = "Unbounded: the control's mean may be zero."
 METHODS = {
     "always_valid": "asymptotic confidence sequence",

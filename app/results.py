@@ -30,7 +30,7 @@ from stats.terms import Terms
 
 ALPHA = 0.05
 # Rises with every change after which the same tallies may give other numbers or words.
-STATISTICS_VERSION = 5
+STATISTICS_VERSION = 6
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def results_of(
     ratio = _sample_ratio(tallies)
     found = compared(counted, tallies, Terms(alpha=ALPHA, regime=asked.method), info)
     goals = goal_results(counted, tallies, found)
-    pace = pace_of(plan, time, info)
+    pace = pace_of(counted, time, info)
     whole, each = decided(plan, found, goals, ratio, pace, asked.guardrail_margin)
     margins = [asked.guardrail_margin if goal.role == "guardrail" else None for goal in goals]
     goals = [
@@ -97,6 +97,7 @@ def digest_of(counted: Counted, asked: Asked) -> str:
             for row in counted.visitors
             if row.visitors or row.multiple_exposures
         ),
+        "days": counted.days,
         "impressions": {str(variant): count for variant, count in counted.impressions.items() if count},
         "outcomes": sorted(
             [

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,6 +39,14 @@ class Detail(NamedTuple):
     by: Dimension | None = None
 
 
+class Days(NamedTuple):
+    """The days (UTC) of first exposures: the first, the last, and on how many of them somebody came."""
+
+    first: date
+    last: date
+    with_visitors: int
+
+
 class ByDay(NamedTuple):
     """The same tallies by the day of the first exposure: all visitors, and what they did for one goal."""
 
@@ -56,6 +64,7 @@ class Counted(NamedTuple):
     impressions: dict[UUID, int]
     outcomes: list[Outcomes]
     unattributed: list[tuple[str, int]]
+    days: Days | None = None
     by_day: ByDay | None = None
     segments: Segments | None = None
 
@@ -81,6 +90,7 @@ class _Told(msgspec.Struct, frozen=True):
     plans: dict[UUID, Experiment]
     visitors: dict[UUID, list[Visitors]]
     visitors_by_day: dict[UUID, list[DayVisitors]] | None
+    days: dict[UUID, Days]
     impressions: dict[UUID, dict[UUID, int]]
     outcomes: dict[UUID, list[Outcomes]]
     unattributed: dict[UUID, dict[str, int]]
@@ -219,5 +229,6 @@ def _counted_at(told: _Told) -> CountedAt:
             impressions=told.impressions.get(experiment_id, {}),
             outcomes=told.outcomes.get(experiment_id, []),
             unattributed=in_order([(reason, events) for reason, events in reasons.items() if events]),
+            days=told.days.get(experiment_id),
         )
     return CountedAt(found, told.position, told.received_at, told.head)

@@ -23,8 +23,8 @@ EXPECTED_MIN = 10.0
 VISITORS_MIN = 100.0
 # Up to here a float counts without a gap.
 _VISITORS_MAX = 2.0**53
-# Below this the correction of one half of a converter is made (Anscombe 1956): no logarithm of 0.
-_CORRECTED_BELOW = 10.0
+# A mean of values that are all equal is taken to be known no better than this.
+_RELATIVE_VARIANCE_MIN = 1e-12
 
 
 class Comparisons(msgspec.Struct, frozen=True):
@@ -101,13 +101,13 @@ def compare_arms(
     family = Family.of(control.n, treatment.n, level)
     if kind == "conversion":
         limits = limits_of.of_rates(control, treatment, family, terms, progress)
-        bayes = _second_view(*_log_ratio_of_rates(control, treatment), terms)
+        bayes = _second_view_of_rates(control, treatment, terms)
         means = control.mean, treatment.mean
     else:
         moments = of_means(control, treatment)
         least = _least_lift(kind) if least_lift is None else least_lift
         limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-        bayes = _second_view(*_log_ratio_of_moments(moments), terms)
+        bayes = _second_view_of_moments(moments, terms)
         means = moments.mean0, moments.mean1
     return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
 
@@ -132,7 +132,7 @@ def compare_moments(
     family = Family.of(control.n, treatment.n, level)
     least = _least_lift(kind) if least_lift is None else least_lift
     limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-    bayes = _second_view(*_log_ratio_of_moments(moments), terms)
+    bayes = _second_view_of_moments(moments, terms)
     usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
     means = moments.mean0, moments.mean1
     found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
@@ -222,24 +222,32 @@ def rarer_outcomes(control: Arms, treatment: Arms) -> Floats:
     return expected
 
 
-def _second_view(log_ratio: Floats, variance: Floats, terms: Terms) -> tuple[Floats, Floats]:
-    known = np.isfinite(log_ratio) & np.isfinite(variance) & (variance > 0.0)
-    usable = np.where(known, log_ratio, 0.0), np.where(known, variance, 1.0)
-    chance, loss = posterior.log_ratio_posterior(*usable, terms.prior_log_ratio_sd)
+@np.errstate(all="ignore")
+def _second_view_of_rates(control: Arms, treatment: Arms, terms: Terms) -> tuple[Floats, Floats]:
+    # Of an arm where everybody converts: half a visitor did not.
+    spread0, spread1 = (np.maximum(1.0 - arm.mean, 0.5 / arm.n) / arm.n for arm in (control, treatment))
+    return posterior.ratio_of_means_posterior(
+        control.mean, spread0, treatment.mean, spread1, terms.prior_log_ratio_sd
+    )
+
+
+@np.errstate(all="ignore")
+def _second_view_of_moments(moments: Moments, terms: Terms) -> tuple[Floats, Floats]:
+    mean0, mean1, v0, v1 = moments.mean0, moments.mean1, moments.v0, moments.v1
+    known = np.isfinite(mean0) & np.isfinite(mean1) & np.isfinite(v0 + v1) & (mean0 > 0.0) & (mean1 > 0.0)
+    mean0, mean1 = np.where(known, mean0, 1.0), np.where(known, mean1, 1.0)
+    v0, v1 = np.where(known, v0, 1.0), np.where(known, v1, 1.0)
+    if not np.any(moments.covariance):
+        spreads = (
+            np.maximum(v, mean * mean * _RELATIVE_VARIANCE_MIN) / mean for mean, v in ((mean0, v0), (mean1, v1))
+        )
+        chance, loss = posterior.ratio_of_means_posterior(
+            mean0, next(spreads), mean1, next(spreads), terms.prior_log_ratio_sd
+        )
+    else:
+        variance = v0 / mean0 / mean0 + v1 / mean1 / mean1 - 2.0 * moments.covariance / mean0 / mean1
+        known = known & (variance > 0.0)
+        chance, loss = posterior.log_ratio_posterior(
+            np.log(mean1 / mean0), np.where(known, variance, 1.0), terms.prior_log_ratio_sd
+        )
     return np.where(known, chance, np.nan), np.where(known, loss, np.nan)
-
-
-@np.errstate(all="ignore")
-def _log_ratio_of_rates(control: Arms, treatment: Arms) -> tuple[Floats, Floats]:
-    extra = np.where(np.minimum(control.sum, treatment.sum) < _CORRECTED_BELOW, 0.5, 0.0)
-    a0, a1, m0, m1 = control.sum + extra, treatment.sum + extra, control.n + 2.0 * extra, treatment.n + 2.0 * extra
-    estimate: Floats = np.log((a1 / m1) / (a0 / m0))
-    return estimate, (1.0 - a0 / m0) / a0 + (1.0 - a1 / m1) / a1
-
-
-@np.errstate(all="ignore")
-def _log_ratio_of_moments(moments: Moments) -> tuple[Floats, Floats]:
-    mean0, mean1 = moments.mean0, moments.mean1
-    variance = moments.v0 / mean0 / mean0 + moments.v1 / mean1 / mean1
-    variance = variance - 2.0 * moments.covariance / mean0 / mean1
-    return np.log(mean1 / mean0), np.where((mean0 > 0.0) & (mean1 > 0.0), variance, np.nan)

@@ -51,6 +51,16 @@ select json_build_object(
             group by experiment_id
         ) told
     ) end,
+    -- Of the days of first exposures the first one, the last one, and on how many of them somebody came.
+    'days', (
+        select coalesce(json_object_agg(experiment_id, days), '{}')
+        from (
+            select experiment_id, json_build_array(min(day), max(day), count(distinct day)) as days
+            from variant_tally
+            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s) and visitors <> 0
+            group by experiment_id
+        ) told
+    ),
     'impressions', (
         select coalesce(json_object_agg(experiment_id, rows), '{}')
         from (

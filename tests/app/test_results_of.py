@@ -15,7 +15,7 @@ from app.results_shape import Lag, Results
 from domain.experiment import Epoch, Experiment, Goal, Variant
 from projections.conversions import Outcomes
 from projections.exposures import Visitors
-from projections.results import Counted
+from projections.results import Counted, Days
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 IDS = [uuid.UUID(int=n) for n in (1, 2, 3)]
@@ -56,7 +56,8 @@ def counted(epochs: Counts, *goals: Goal, weights: dict[int, list[float]] | None
         for number, counts in epochs.items()
         for id_, (_, converters) in zip(ids, counts, strict=True)
     ]
-    return Counted(7, experiment, visitors, {}, outcomes, [])
+    days = Days((NOW - timedelta(days=5)).date(), NOW.date(), 6)
+    return Counted(7, experiment, visitors, {}, outcomes, [], days)
 
 
 def _values(goal: Goal, converters: int) -> tuple[Decimal, Decimal]:
@@ -149,6 +150,27 @@ def test_an_undecided_experiment_says_how_much_longer() -> None:
     assert 5 < results.decision.days_left < 50
 
 
+def test_the_pace_is_that_of_the_days_on_which_visitors_came() -> None:
+    """A week that is sent at once was a week; days of a pause bring nobody, and make it no slower."""
+    undecided = counted({1: [(10_000, 1_000), (10_000, 1_080)]})
+
+    def days_left(started_days_ago: float, first_days_ago: int, last_days_ago: int, with_visitors: int) -> int:
+        first, last = ((NOW - timedelta(days=ago)).date() for ago in (first_days_ago, last_days_ago))
+        plan = msgspec.structs.replace(undecided.plan, started_at=NOW - timedelta(days=started_days_ago))
+        taken = undecided._replace(plan=plan, days=Days(first, last, with_visitors))
+        decision = found(taken).decision
+        assert decision is not None
+        assert decision.days_left is not None
+        return decision.days_left
+
+    all_week = days_left(7, 7, 0, 8)
+    assert abs(days_left(0, 7, 0, 8) - all_week) <= all_week // 7
+    assert days_left(47, 47, 0, 8) == all_week
+    assert days_left(40, 40, 33, 8) == pytest.approx(all_week, rel=0.2)
+    assert days_left(3.5, 3, 0, 4) < all_week * 0.6
+    assert found(undecided._replace(days=None)).decision.days_left is None
+
+
 def test_a_stated_horizon_gives_narrower_limits_until_it_is_passed() -> None:
     """The same tallies: undecided always-valid, better by the group sequential limits, nothing past them."""
     taken = counted({1: [(10_000, 1_000), (10_000, 1_120)]})
@@ -188,7 +210,7 @@ def test_several_variants_and_primaries_share_the_error() -> None:
 def test_the_digest_is_the_same_on_every_machine() -> None:
     """It rests on nothing that was computed in floating point. Another one here needs another version there."""
     taken = counted({1: [(100, 10), (103, 12)]}, BUYS, SPENDS)
-    assert found(taken).digest == "sha256:a6f51b1c746068886f73ef331c5c28f9f51e58d373a17f7259d7a0b7bfec4147"
+    assert found(taken).digest == "sha256:7350b84245e7c1ba34262ccf690f75e9cb16d2784722b2d37354fab9997468fb"
 
 
 def test_the_digest_covers_what_was_asked() -> None:

@@ -258,13 +258,66 @@ def test_levels_and_plans_that_mean_nothing_are_refused(change):
 
 
 def test_the_posterior_is_that_of_the_log_ratio_under_its_prior():
-    """1000 / 10000 against 1100 / 10000 under N(0, .05^2): normal-normal by hand."""
+    """1000 / 10000 against 1100 / 10000 under N(0, .05^2): normal-normal by hand, as both rates are known well."""
     result = compare(rate(1000, 10_000), rate(1100, 10_000), kind="conversion")
 
     variance = 0.9 / 1000 + 0.89 / 1100
     precision = 1 / variance + 1 / 0.05**2
     mean = math.log(1.1) / variance / precision
-    assert result.bayes.chance_to_beat == pytest.approx(special.ndtr(mean * math.sqrt(precision)), rel=1e-12)
+    assert result.bayes.chance_to_beat == pytest.approx(special.ndtr(mean * math.sqrt(precision)), abs=2e-4)
+
+
+@pytest.mark.parametrize("prior_sd", [0.05, 0.5])
+@pytest.mark.parametrize(
+    ("control", "treatment"),
+    [
+        ((120, 1000), (0, 1000)),
+        ((120, 1000), (6, 1000)),
+        ((30, 610), (0, 430)),
+        ((3, 1000), (0, 1000)),
+        ((0, 1000), (12, 1000)),
+        ((30, 1000), (50, 1000)),
+        ((500, 5000), (60, 500)),
+        ((900, 1000), (950, 1000)),
+    ],
+)
+def test_a_chance_to_beat_is_that_of_the_binomial_likelihood_however_few_convert(control, treatment, prior_sd):
+    """Within two points (four under a wide prior) of the chance by quadrature over both rates."""
+    result = compare(rate(*control), rate(*treatment), kind="conversion", prior_log_ratio_sd=prior_sd)
+
+    ratio = np.linspace(-6 * prior_sd, 6 * prior_sd, 1201)
+    logit = np.linspace(-12.0, 8.0, 2000)
+    p0 = special.expit(logit)
+    p1 = np.minimum(np.exp(ratio)[:, None] * p0, 1 - 1e-12)
+    log_likelihood = (
+        special.xlogy(control[0], p0)
+        + special.xlog1py(control[1] - control[0], -p0)
+        + special.xlogy(treatment[0], p1)
+        + special.xlog1py(treatment[1] - treatment[0], -p1)
+        + 0.5 * np.log(p0 * (1 - p0))
+    )
+    weight = np.exp(log_likelihood - log_likelihood.max()).sum(axis=1) * np.exp(-0.5 * (ratio / prior_sd) ** 2)
+    chance = weight[ratio > 0].sum() / weight.sum()
+    assert result.bayes.chance_to_beat == pytest.approx(chance, abs=0.02 if prior_sd < 0.1 else 0.04)
+
+
+def test_who_beats_whom_is_the_same_from_either_side():
+    """Arms exchanged, the chances add up to one, for rates as for means."""
+    for kind, arms in (
+        ("conversion", (rate(120, 1000), rate(2, 900))),
+        ("value", (Tally(1000, 1200.0, 9000.0), Tally(900, 30.0, 800.0))),
+    ):
+        chances = [compare(*pair, kind=kind).bayes.chance_to_beat for pair in (arms, arms[::-1])]
+        assert sum(chances) == pytest.approx(1.0)
+        assert chances[0] < 0.1
+
+
+def test_revenue_that_nearly_stops_is_not_taken_for_revenue_that_nobody_knows():
+    """One order of 10 beside 120 of them: they say little of its spread, but that they are few."""
+    result = compare(Tally(1000, 1200.0, 10_560.0), Tally(1000, 10.0, 99.9), kind="value")
+
+    assert result.verdict == "worse"
+    assert result.bayes.chance_to_beat < 0.01
 
 
 def test_the_same_tallies_give_the_same_bytes():
