@@ -31,12 +31,15 @@ from domain.plan import (
     UrlMatchType,
 )
 from domain.refusals import FieldError
+from domain.validation import VARIANTS_MIN
 
 # More than an experiment may have, so that people hear of it beside what they typed.
 ROWS_MAX = 100
 _WHOLE_DIGITS_MAX = 9
 
 _ROW = re.compile(r"(variants|goals)\[([0-9]{1,4})\]\.(?:changes\[([0-9]{1,4})\]\.)?([A-Za-z]+)")
+# As pages print it; a comma after a 0 stands for a point in many countries.
+_WITH_COMMAS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
 _STEP = re.compile(r"(add|remove)-(variant|change|goal)(?::([0-9]{1,4}))?(?::([0-9]{1,4}))?")
 
@@ -162,6 +165,12 @@ def whole(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _WHOLE_DIGITS_MAX else None
 
 
+def without_commas(text: str) -> str:
+    """A number as people type it, less the commas that pages print between thousands."""
+    plain = text.strip()
+    return plain.replace(",", "") if _WITH_COMMAS.fullmatch(plain) else plain
+
+
 def add_or_remove(form: ExperimentForm, step: str) -> str | None:
     """Add or remove a row as a button of the form says; the name of the field to go on with.
 
@@ -242,15 +251,26 @@ def patch_of(form: ExperimentForm, body: NewExperiment, experiment: Experiment) 
 
 
 def drop_blank_rows(form: ExperimentForm) -> None:
-    """Take out the changes and goals that were added and never filled in."""
+    """Take out the variants, changes and goals that were added and never filled in."""
     for variant in form.variants:
         variant.changes = [change for change in variant.changes if not is_blank(change)]
+    for place in range(len(form.variants) - 1, VARIANTS_MIN - 1, -1):
+        if _is_untouched(form, place):
+            del form.variants[place]
+            _move_control(form, place)
     form.goals = [goal for goal in form.goals if (goal.name + goal.event_type + goal.event_name).strip()]
 
 
 def is_blank(change: ChangeForm) -> bool:
     """Whether nothing was typed into a change."""
     return not (change.selector + change.property + change.value).strip()
+
+
+def _is_untouched(form: ExperimentForm, place: int) -> bool:
+    """Whether a variant is as it was added: with nothing but the weight of the one before."""
+    variant, before = form.variants[place], form.variants[place - 1]
+    is_named = bool(variant.id or variant.name.strip() or variant.changes or whole(form.control) == place)
+    return not is_named and variant.weight.strip() in {"", before.weight.strip()}
 
 
 def differences(form: ExperimentForm, stored: ExperimentForm) -> Iterator[tuple[str, str]]:
@@ -278,7 +298,7 @@ class _Numbers:
         self._errors = errors
 
     def read(self, path: str, text: str, otherwise: float, *, whole: bool = False) -> int | float:
-        plain = text.strip()
+        plain = without_commas(text)
         if not _NUMBER.fullmatch(plain) or (whole and "." in plain):
             example = "a whole number such as 720" if whole else "a number such as 50 or 33.3"
             self._errors.append(FieldError(path, f"must be {example}"))

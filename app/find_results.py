@@ -1,6 +1,7 @@
 """Finds results: the live tallies, or those of any past moment derived from the log."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ FRESHNESS_EVENTS_MAX = 20_000
 _POLL_SECONDS = 0.01
 SETTLED_AFTER_SECONDS = 2.0
 PLANNED_VISITORS_MAX = 10**12
+# A position is a 64-bit number.
+_POSITION_DIGITS_MAX = 18
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 OpenConnection = Callable[[], AbstractAsyncContextManager[Connection]]
 
@@ -162,6 +166,13 @@ async def owner_of(connection: Connection, experiment_id: UUID) -> UUID:
     return cast("UUID", row[0])
 
 
+def as_position(text: str) -> int | None:
+    """A position of the log as exports or, with commas between thousands, as pages write it."""
+    digits = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
+    is_one = digits.isascii() and digits.isdigit() and len(digits) <= _POSITION_DIGITS_MAX
+    return int(digits) if is_one else None
+
+
 async def _now(
     connection: Connection,
     project_id: UUID,
@@ -243,8 +254,9 @@ async def _lag(connection: Connection, project_id: UUID, position: int, head: in
 async def _settled(as_of: str) -> int | datetime:
     """A position or a past time that no commit can change any more."""
     text = as_of.strip()
-    if text.isascii() and text.isdigit() and len(text) < 19:  # noqa: PLR2004  (a position is a 64-bit number)
-        return int(text)
+    position = as_position(text)
+    if position is not None:
+        return position
     time = _parse_time(text)
     age_seconds = (datetime.now(UTC) - time).total_seconds()
     if age_seconds < -SETTLED_AFTER_SECONDS:

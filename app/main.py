@@ -3,16 +3,19 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.response import Redirect
 
 from app import problems
 from app.http.backend import backend_router
 from app.http.browser import allow_any_origin, browser_router, take_plain_batches
 from app.http.dashboard import dashboard_router
+from app.http.dashboard.pages import HOME, as_page
 from app.http.demo import demo_order, demo_page
 from app.http.health import healthz, metrics, readyz
 from app.http.openapi import openapi_assets, openapi_config
@@ -43,6 +46,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             browser_router,
             backend_router,
             dashboard_router,
+            front_door,
             results,
             healthz,
             readyz,
@@ -61,7 +65,7 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
             Unavailable: problems.answer_overloaded,
             ArchiveError: problems.answer_archive,
             OtherLayoutError: problems.answer_replaced,
-            HTTPException: problems.answer_http_exception,
+            HTTPException: _answer_http_exception,
             Exception: problems.answer_defect,
         },
         openapi_config=openapi_config(VERSION),
@@ -70,6 +74,18 @@ def create_app(settings: Settings, database_url: str, admin_token: str, *, with_
     )
     app.asgi_handler = take_plain_batches(app.asgi_handler)
     return app
+
+
+@get("/", include_in_schema=False)
+async def front_door() -> Response[Any]:
+    """Who opens the server's address in a browser wants the dashboard."""
+    return Redirect(HOME, status_code=303)
+
+
+def _answer_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """As a page where the dashboard has none: what no route takes does not come to its own handlers."""
+    answer = problems.answer_http_exception
+    return (as_page(answer) if request.url.path.startswith(f"{HOME}/") else answer)(request, error)
 
 
 def _services(state: State) -> Services:

@@ -1,7 +1,7 @@
 """How long an experiment will take: what its plan needs, and how many visitors the site has."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, isfinite
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
-from app.experiment_form import whole
+from app.experiment_form import whole, without_commas
+from app.templates.numbers import counted, plain
 from domain.experiment import Goal, NewExperiment
 from domain.refusals import FieldError
 from domain.validation import WINDOW_HOURS_MAX
@@ -103,6 +104,10 @@ async def plan(
         return Plan(None, [], [], [FieldError("plan.goal", reason)], None)
     if "\0" in "".join((body.target_url, goal.event_type, goal.event_name or "", goal.value_field or "")):
         return Plan(None, [], [], [FieldError("plan.goal", "and its pages must not hold a NUL character")], None)
+    is_all_typed = bool(typed.per_day.strip() and typed.baseline.strip())
+    if body.url_match_type != "all" and not body.target_url and not is_all_typed:
+        reason = "must not be empty: the visitors of these pages are looked for in the log"
+        return Plan(None, [], [], [FieldError("targetUrl", reason)], None)
     traffic = await known.get(connection, project_id, body, goal)
     return planned(body, typed, goal, traffic)
 
@@ -127,19 +132,26 @@ def planned(body: NewExperiment, typed: PlanForm, goal: Goal, traffic: Traffic) 
         errors.append(FieldError("plan.sd", "is not known: the log holds no two different visitors; type it"))
     if not errors and baseline and lift is not None and is_rate and baseline * (1 + lift) > 1:
         errors.append(FieldError("plan.lift", "asks for a rate above 100 %"))
-    control = [variant for variant in body.variants if variant.is_control]
-    weights = [variant.weight for variant in body.variants]
-    if len(control) != 1 or len(weights) < _PAIR or not all(0 < weight < _WEIGHT_MAX for weight in weights):
-        errors.append(FieldError("plan.goal", "needs variants with weights above 0, one of them the control"))
+    errors += _problems_of(body)
     if errors or baseline is None or lift is None or chance is None:
         return Plan(goal, [], [], errors, traffic)
-    share = min(max(body.traffic_percentage / 100, 0.0), 1.0)
-    arriving = None if per_day is None else per_day * share
+    arriving = None if per_day is None else per_day * body.traffic_percentage / _EVERYBODY
     try:
         needed = [_needed(body, regime, words, baseline, sd, lift, chance, arriving) for regime, words in REGIMES]
     except (ValueError, ArithmeticError) as error:
         return Plan(goal, [], [], [FieldError("plan.lift", f"cannot be planned: {error}")], traffic)
     return Plan(goal, needed, _basis(body, typed, goal, traffic, baseline, sd, per_day), [], traffic)
+
+
+def _problems_of(body: NewExperiment) -> Iterator[FieldError]:
+    """What keeps an experiment from being planned, whatever its goal."""
+    if not 0 < body.traffic_percentage <= _EVERYBODY:
+        reason = f"must be above 0 and at most {_EVERYBODY}, so that somebody takes part"
+        yield FieldError("trafficPercentage", reason)
+    control = [variant for variant in body.variants if variant.is_control]
+    weights = [variant.weight for variant in body.variants]
+    if len(control) != 1 or len(weights) < _PAIR or not all(0 < weight < _WEIGHT_MAX for weight in weights):
+        yield FieldError("plan.goal", "needs variants with weights above 0, one of them the control")
 
 
 def _needed(
@@ -176,13 +188,19 @@ def _basis(
     """What the numbers rest on, a sentence each."""
     said = _basis_of_days(body, typed, traffic, per_day)
     stands = f"“{goal.name}” stands at "
-    stands += f"{baseline * 100:.2f} %" if sd is None else f"{baseline:.4g} with a standard deviation of {sd:.4g}"
+    stands += (
+        f"{baseline * 100:.2f} %"
+        if sd is None
+        else f"{_short(baseline)} with a standard deviation of {_short(sd)}"
+    )
     if typed.baseline.strip():
         said.append(f"{stands}, as you typed.")
     else:
-        said.append(f"{stands}: {traffic.converters:,} of those {traffic.visitors:,} visitors reached it.")
+        said.append(
+            f"{stands}: {traffic.converters:,} of those {counted(traffic.visitors, 'visitor')} reached it."
+        )
     if body.traffic_percentage < _EVERYBODY:
-        said.append(f"{body.traffic_percentage:g} % of the visitors take part.")
+        said.append(f"{plain(body.traffic_percentage)} % of the visitors take part.")
     primaries = sum(each.role == "primary" for each in body.goals)
     sharing = ["all variants"] if len(body.variants) > _PAIR else []
     sharing += [f"{primaries} primary goals"] if primaries > 1 else []
@@ -195,12 +213,12 @@ def _basis_of_days(body: NewExperiment, typed: PlanForm, traffic: Traffic, per_d
     if per_day is None:
         return [f"How long it takes cannot be said: {_why_no_days(traffic)}. Type how many visitors a day come."]
     if typed.per_day.strip():
-        return [f"{per_day:,.0f} visitors a day, as you typed."]
+        return [f"{_a_day(per_day)}, as you typed."]
     where = "any page" if body.url_match_type == "all" else "the pages of this experiment"
     newest = f"the newest {EVENTS_MAX:,} events hold" if traffic.events >= EVENTS_MAX else "the log holds"
     said = [
         (
-            f"{per_day:,.0f} visitors a day: {newest} {traffic.visitors:,} distinct visitors of {where} in"
+            f"{_a_day(per_day)}: {newest} {counted(traffic.visitors, 'distinct visitor')} of {where} in"
             f" {traffic.days:,.1f} days, one who returns counted once."
         )
     ]
@@ -209,6 +227,14 @@ def _basis_of_days(body: NewExperiment, typed: PlanForm, traffic: Traffic, per_d
     elif traffic.days < _WEEK_DAYS:
         said.append("That is less than a week, so that the weekend may be missing.")
     return said
+
+
+def _a_day(visitors: float) -> str:
+    return f"{counted(round(visitors), 'visitor')} a day"
+
+
+def _short(number: float) -> str:
+    return plain(float(f"{number:.4g}"))
 
 
 def _chosen(goals: Sequence[Goal], place: str) -> Goal | None:
@@ -232,7 +258,7 @@ def _why_no_days(traffic: Traffic) -> str:
 def _why_no_baseline(traffic: Traffic) -> str:
     if not traffic.visitors:
         return _why_no_days(traffic)
-    return f"none of the {traffic.visitors:,} visitors of these pages in the log has reached this goal"
+    return f"none of the {counted(traffic.visitors, 'visitor')} of these pages in the log has reached this goal"
 
 
 def _typed_or_seen(
@@ -254,7 +280,7 @@ def _percent(errors: list[FieldError], field: str, text: str) -> float | None:
 
 def _number(errors: list[FieldError], field: str, text: str) -> float | None:
     try:
-        number = float(text.strip().removesuffix("%"))
+        number = float(without_commas(text.strip().removesuffix("%")))
     except ValueError:
         number = float("nan")
     if not isfinite(number) or abs(number) > _NUMBER_MAX:

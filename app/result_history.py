@@ -46,7 +46,7 @@ def _described(  # noqa: PLR0911  (a case each)
 ) -> tuple[str, list[str]]:
     match fact:
         case events.ExperimentCreated():
-            return "Created", [_weights(after), f"{len(after.goals)} goals, window {_window(after)}"]
+            return "Created", [_weights(after), f"{_counted(len(after.goals), 'goal')}, window {_window(after)}"]
         case events.ExperimentDetailsChanged():
             return "Details changed", _details(fact, before)
         case events.ExperimentVariantsChanged():
@@ -55,11 +55,11 @@ def _described(  # noqa: PLR0911  (a case each)
             return "Weights changed", [f"before {_weights(before)}", f"after {_weights(after)}"]
         case events.TrafficPercentageChanged():
             return "Traffic changed", [
-                f"before {before.traffic_percentage:g} % of visitors",
-                f"after {after.traffic_percentage:g} %",
+                f"before {before.traffic_percentage:,.10g} % of visitors",
+                f"after {after.traffic_percentage:,.10g} %",
             ]
         case events.ExperimentStarted():
-            return "Started", [_weights(after), f"{after.traffic_percentage:g} % of visitors"]
+            return "Started", [_weights(after), f"{after.traffic_percentage:,.10g} % of visitors"]
         case events.ExperimentPaused():
             return "Paused", []
         case events.ExperimentResumed():
@@ -74,7 +74,7 @@ def _weights(experiment: Experiment) -> str:
     """Weights with the shares that they promise."""
     whole = sum(variant.weight for variant in experiment.variants)
     return ", ".join(
-        f"{variant.name} {variant.weight:g}" + (f" ({variant.weight / whole:.1%})" if whole else "")
+        f"{variant.name} {variant.weight:,.10g}" + (f" ({variant.weight / whole:.1%})" if whole else "")
         for variant in experiment.variants
     )
 
@@ -92,8 +92,12 @@ def _detail(field: str, old: object, new: object) -> str:
     if field == "goals":
         return "goals"
     if field == "attribution_window_hours":
-        return f"{name}: {old} to {new} hours"
+        return f"{name}: {old} to {new} hour{'' if new == 1 else 's'}"
     return f"{name}: {_quoted(old)} to {_quoted(new)}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _quoted(value: object) -> str:
@@ -102,4 +106,4 @@ def _quoted(value: object) -> str:
 
 def _window(experiment: Experiment) -> str:
     hours = experiment.attribution_window_hours
-    return f"{hours // 24} days" if hours % 24 == 0 else f"{hours} hours"
+    return _counted(hours // 24, "day") if hours % 24 == 0 else _counted(hours, "hour")

@@ -17,7 +17,7 @@ VARIANTS_MAX = 5
 # Rows of a breakdown, one for each value and variant, are shorter; a quarter of them where the split has many.
 SEGMENT_ROWS_MAX = 50
 # Numbers of the table by day.
-_DAY_NUMBERS_MAX = 100
+_DAY_NUMBERS_MAX = 75
 _LISTS = ("variants", "segments", "days", "changes")
 # Of a list that is folded away the first page is asked for too: who turns back to it finds it open.
 _FOLDED = "days"
@@ -69,7 +69,7 @@ class Part(NamedTuple):
 
     def days(self, count: int) -> Sheet[int]:
         """Which of so many days are shown as numbers: the last ones first, in their order."""
-        each = _DAY_NUMBERS_MAX // len(self.results.variants)
+        each = _DAY_NUMBERS_MAX // (2 * len(self.results.variants) - 1)  # the control has no lift
         sheet = self._sheet(range(count)[::-1], each, self.turned.page("days"))
         return sheet._replace(rows=sheet.rows[::-1])
 

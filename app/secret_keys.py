@@ -38,14 +38,19 @@ class KnownKey(NamedTuple):
 
 
 async def rotate_key(
-    connection: AsyncConnection[Any], project_id: UUID, *, actor: str, newest: datetime | None = None
+    connection: AsyncConnection[Any],
+    project_id: UUID,
+    *,
+    actor: str,
+    newest: datetime | None = None,
+    grace: timedelta = GRACE,
 ) -> IssuedKey:
-    """A new secret key; every older one works for 24 hours from its own replacement.
+    """A new secret key; every older one works for 24 hours from its own replacement, or as long as `grace` says.
 
     With `newest`, when the newest key was issued as far as the caller knows: Problem 409 if there is another.
     """
     now = datetime.now(UTC)
-    valid_until = now + GRACE
+    valid_until = now + grace
     async with connection.transaction():
         parameters = {"project_id": project_id, "valid_until": valid_until}
         # A rotation that waited must see the key that the other one issued, to let it expire.
@@ -82,7 +87,7 @@ async def authenticate(connection: AsyncConnection[Any], authorization: str | No
     if not matching:
         raise _unauthorized("this secret key is not known")
     if matching[0] is not None and matching[0] <= datetime.now(UTC):
-        raise Problem(403, "key_expired", "this secret key was replaced and its 24 hours are over")
+        raise Problem(403, "key_expired", "this secret key was replaced and works no longer")
     return project_id
 
 

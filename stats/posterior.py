@@ -56,10 +56,10 @@ def ratio_of_means_posterior(
     """Give the same for two independent means, however few events they rest on.
 
     A spread, the variance of a mean over that mean, is taken to stay as it is while the mean moves, as for counts.
-    The likelihood of the log ratio x is then that of a share: of mean0 / spread0 + mean1 / spread1 events the latter
-    fell to arm 1, where a share of expit(x + log(spread0 / spread1)) is expected. A normal law about the ratio that
-    was seen knows next to nothing of an arm that nearly nobody converts in, and leaves the prior as it was. So the
-    posterior is taken as normal about its own maximum, which Newton's method finds: it is concave.
+    The likelihood of the log ratio x is then that of a share: of mean0 / spread0 + mean1 / spread1 events the
+    latter fell to arm 1, where a share of expit(x + log(spread0 / spread1)) is expected. A normal law about the
+    ratio that was seen knows next to nothing of an arm that nearly nobody converts in, and leaves the prior as it
+    was. So the posterior is taken as normal about its own maximum, which Newton's method finds: it is concave.
     """
     events1 = mean1 / spread1
     events, offset = mean0 / spread0 + events1, np.log(spread0 / spread1)

@@ -1,7 +1,7 @@
 """Commands that manage projects, keys and experiments."""
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ from app.experiments import create_experiment, documented, execute, read_experim
 from app.find_results import owner_of
 from app.projects import create_project, read_projects
 from app.script import render_async_snippet, render_snippet
-from app.secret_keys import rotate_key
+from app.secret_keys import GRACE, rotate_key
 from app.settings import Settings
 from domain.experiment import (
     Command,
@@ -89,13 +89,15 @@ def key() -> None:
 
 @key.command("rotate")
 @click.argument("project_name", metavar="PROJECT")
+@click.option("--at-once", is_flag=True, help="The older ones stop at once, as after a leak.")
 @click.pass_obj
-def rotate(settings: Settings, project_name: str) -> None:
+def rotate(settings: Settings, project_name: str, *, at_once: bool) -> None:
     """Issue a new secret key; the older ones work for 24 hours more."""
+    grace = timedelta(0) if at_once else GRACE
 
     async def work(connection: Connection, _url: str) -> tuple[str, datetime]:
         found = await find_project(connection, project_name)
-        return await rotate_key(connection, found.project_id, actor=ACTOR)
+        return await rotate_key(connection, found.project_id, actor=ACTOR, grace=grace)
 
     secret_key, valid_until = with_database(settings, work)
     click.echo(f"secret key  {secret_key}")

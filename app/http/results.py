@@ -36,8 +36,8 @@ async def results(
 ) -> Response[bytes]:
     """Visitors, conversions, lift, verdict and decision; with `asOf`, what was known at that moment.
 
-    `asOf` is an ISO time or a position of the project's log, `goal` the name of one goal. `method` gives
-    the verdict: `always_valid` (holds at every look), `group_sequential` (at every look until
+    `asOf` is an ISO time or a position of the project's log (18120 or 18,120), `goal` the name of one goal.
+    `method` gives the verdict: `always_valid` (holds at every look), `group_sequential` (at every look until
     `plannedVisitors`, of all variants together, stated before the start; narrower) or `fixed` (one look).
     `guardrailMargin` is the share of the control's mean that a guardrail may lose, .05 unless said. Every
     p-value and interval comes with its method, alpha and regime; a number that does not exist is null with

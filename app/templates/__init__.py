@@ -12,7 +12,7 @@ from app.templates import fields, numbers
 from app.templates.charts import said
 from app.templates.forest import forest_plot
 from app.templates.health import health_of
-from app.templates.verdicts import deciding_lift, verdict_of
+from app.templates.verdicts import LOOKS, MEASURES, deciding_lift, verdict_of
 
 __all__ = ["ASSETS", "Asset", "asset", "render", "verdict_of"]
 
@@ -69,6 +69,8 @@ def _environment() -> Environment:
         "deciding_lift": deciding_lift,
         "forest_plot": forest_plot,
         "health_of": health_of,
+        "LOOKS": LOOKS,
+        "MEASURES": MEASURES,
         "said": said,
         "now": lambda: datetime.now(UTC),
         "verdict_of": verdict_of,

@@ -17,6 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 26, 26
 _CHARACTER = 7
 _TOLD_MAX = 6
 _LABEL_ROOM = 76
+_ARROW = 7
 # More points than pixels say nothing more. All lines of a page share so many, but each has enough to be seen, and
 # all charts so many days to point at.
 _POINTS_MIN, _POINTS_MAX, _POINTS_OF_PAGE = 40, 160, 1_200
@@ -57,6 +58,13 @@ class Line(NamedTuple):
     so_far: str = ""
 
 
+class Exit(NamedTuple):
+    """The arrow where a line goes on beyond the picture, at its top or at its bottom, and the line's style."""
+
+    path: str
+    style: int
+
+
 class Point(NamedTuple):
     """The part of a chart that a day takes up, and what it says there."""
 
@@ -77,6 +85,7 @@ class Chart(NamedTuple):
     lines: list[Line]
     marks: list[Mark]
     points: list[Point]
+    exits: Sequence[Exit] = ()
 
 
 class OverTime(NamedTuple):
@@ -188,7 +197,12 @@ def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Seque
     styles = {variant.variant_id: style for style, variant in enumerate(results.variants)}
     for variant, lifts in shown.items():
         places = [axis.x(axis.end_of(day)) for day in series.days]
-        name = names[variant]
+        seen = [
+            (place, y(lift.estimate))
+            for place, lift in zip(places, lifts, strict=True)
+            if lift.estimate is not None
+        ]
+        name, last = names[variant], numbers.lift(lifts[-1].estimate) or "–"
         charts.append(
             Chart(
                 id=f"lift-{variant}",
@@ -197,13 +211,18 @@ def lift_charts(series: Series, results: Results, axis: TimeAxis, changes: Seque
                 y_ticks=ticks,
                 zero_y=y(0.0),
                 band=_band(places, lifts, y, scale, axis.points_max),
-                lines=[_lift_line(styles[variant], name, places, lifts, y, axis.points_max)],
+                lines=[
+                    _line(
+                        styles[variant], name, [x for x, _ in seen], [at for _, at in seen], last, axis.points_max
+                    )
+                ],
                 marks=axis.marks(changes),
                 points=_points(
                     places,
                     [f"{day}: {said(lift)}" for day, lift in zip(series.days, lifts, strict=True)],
                     axis.days_max,
                 ),
+                exits=_exits(styles[variant], _thinned(seen, axis.points_max)),
             )
         )
     return charts
@@ -306,19 +325,22 @@ def _band(
     return f"M{upper} {lower}Z"
 
 
-def _lift_line(
-    style: int,
-    name: str,
-    places: list[float],
-    lifts: list[Lift],
-    y: Callable[[float], float],
-    points_max: int,
-) -> Line:
-    known = [
-        (place, y(lift.estimate)) for place, lift in zip(places, lifts, strict=True) if lift.estimate is not None
+def _exits(style: int, points: list[tuple[float, float]]) -> list[Exit]:
+    """The arrows of a line; where several would touch, the first."""
+    found: list[tuple[float, int, int]] = []
+    for edge, way in ((TOP, -1), (HEIGHT - BOTTOM, 1)):
+        for (x, at), (next_x, next_at) in pairwise(points):
+            if ((at - edge) * way > 0) != ((next_at - edge) * way > 0):
+                leaves_at = x + (edge - at) / (next_at - at) * (next_x - x)
+                if not found or found[-1][1] != edge or leaves_at - found[-1][0] > 2 * _ARROW:
+                    found.append((round(leaves_at, 1), edge, way))
+    return [
+        Exit(
+            f"M{x - _ARROW:g},{edge - way * _ARROW:g} {x:g},{edge:g} {x + _ARROW:g},{edge - way * _ARROW:g}Z",
+            style,
+        )
+        for x, edge, way in found
     ]
-    last = numbers.lift(lifts[-1].estimate) or "–"
-    return _line(style, name, [x for x, _ in known], [at for _, at in known], last, points_max)
 
 
 def _line(

@@ -31,7 +31,7 @@ def health_of(results: Results) -> list[Health]:
         share = numbers.percent(multiple / (visitors + multiple), decimals=1)
         found.append(Health("warning", "mixed visitors", f"{share} of the visitors saw more than one variant."))
     if results.lag.seconds > LAG_SECONDS_MAX:
-        behind = f"{results.lag.events:,} of the newest events are not counted yet"
+        behind = numbers.lag_words(results.lag.events).removesuffix(".")
         found.append(Health("warning", "counting lags", f"{behind}, the oldest for {results.lag.seconds:.0f} s."))
     primary = [goal for goal in results.goals if goal.role == "primary"]
     if any(comparison.verdict == "not_enough_data" for goal in primary for comparison in goal.comparisons):

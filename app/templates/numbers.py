@@ -13,6 +13,9 @@ _PLAIN_MAX = 1e12
 _PLAIN_MIN = 0.01
 _P_MIN = 0.001
 _CHANCE_MIN = 0.001
+_E_VALUE_MAX = 1e6
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DIMENSIONS = {
     "device": "device",
     "browser": "browser",
@@ -28,6 +31,11 @@ _DIMENSIONS = {
 def count(number: int) -> str:
     """A whole number with commas between thousands."""
     return f"{number:,}"
+
+
+def counted(number: int, what: str) -> str:
+    """How many there are of what, one or several."""
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def lag_words(events: int) -> str:
@@ -82,6 +90,21 @@ def chance(fraction: float | None) -> str | None:
     return f"{fraction * 100:.1f}{SPACE}%"
 
 
+def plain(number: float) -> str:
+    """A number as it was set, such as a weight: no decimals that say nothing."""
+    text = _fixed(number, 4)
+    return text if 0 < abs(number) < _PLAIN_MIN else text.rstrip("0").removesuffix(".")
+
+
+def e_value(number: float | None) -> str:
+    """An e-value, in which only the size counts."""
+    if number is None or number < _PLAIN_MIN:
+        return f"<{SPACE}{_PLAIN_MIN}"
+    if number >= _E_VALUE_MAX:
+        return f">{SPACE}{_E_VALUE_MAX:,.0f}"
+    return _fixed(number, 0 if number >= 100 else 2)  # noqa: PLR2004
+
+
 def moment(time: datetime) -> str:
     """A moment to the second, in UTC and saying so."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -117,18 +140,24 @@ def _signed(number: float, decimals: int) -> str:
 def _fixed(number: float, decimals: int) -> str:
     size = abs(number)
     if size >= _PLAIN_MAX:
-        text = f"{size:.3e}"
+        text = _with_power(f"{size:.3e}")
     elif 0 < size < _PLAIN_MIN:
-        text = f"{size:.2g}"
+        text = _with_power(f"{size:.2g}")
     else:
         text = f"{size:,.{decimals}f}"
     return f"{_MINUS}{text}" if number < 0 else text
+
+
+def _with_power(text: str) -> str:
+    figures, _, power = text.partition("e")
+    return f"{figures}{SPACE}{_TIMES}{SPACE}10{str(int(power)).translate(_RAISED)}" if power else text
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         count,
+        counted,
         lag_words,
         percent,
         lift,
@@ -137,6 +166,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
         limit,
         p_value,
         chance,
+        plain,
+        e_value,
         moment,
         dimension,
         day,

@@ -1,14 +1,16 @@
 """Every address of the dashboard against everybody who may come: one table."""
 
+import html
 import re
 import uuid
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 from app.http.dashboard import dashboard_router
-from tests.app.http_project import HttpProject, another_browser, csrf, log_in, open_project
+from tests.app.http_project import ADMIN_TOKEN, HttpProject, another_browser, csrf, log_in, open_project
 from tests.app.people_of import add_user, user_id
 
 WHO = ("nobody", "stranger", "viewer", "editor", "key", "owner", "admin")
@@ -25,6 +27,16 @@ PUBLIC = (200, 200, 200, 200, 200, 200, 200)
 ADDRESSES: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/", None, ANYBODY),
     ("/account", None, ANYBODY),
+    ("/session", None, ANYBODY),
+    # Addresses of forms, which lead to the page that asks by itself who may see it.
+    ("/projects", None, ANYBODY),
+    ("/experiments", None, ANYBODY),
+    ("/projects/{project}/experiments", None, ANYBODY),
+    ("/projects/{project}/users/{user}/role", None, ANYBODY),
+    ("/projects/{project}/users/{user}/password", None, ANYBODY),
+    ("/experiments/{experiment}/start", None, ANYBODY),
+    ("/experiments/{experiment}/pause", None, ANYBODY),
+    ("/experiments/{experiment}/resume", None, ANYBODY),
     ("/experiments/{experiment}", None, SEES),
     ("/experiments/{experiment}/why", None, SEES),
     ("/experiments/{experiment}/export", None, SEES),
@@ -135,7 +147,66 @@ def _addresses(routes: Any) -> list[tuple[str, str]]:
     ]
 
 
-async def test_a_part_of_a_page_sends_the_whole_page_to_log_in(client: httpx.AsyncClient) -> None:
-    """Htmx would put the form that asks for a login into the part; it is told to leave the page."""
-    answer = await client.get("/dashboard/projects/x/arrival", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/dashboard/login")
+async def test_what_a_script_asks_for_is_refused_in_words(client: httpx.AsyncClient, project: HttpProject) -> None:
+    """A page that is open stays as it is, so it gets no page: who is not logged in, and whatever else is wrong."""
+    script = {"HX-Request": "true"}
+    refused = await client.get("/dashboard/projects/x/arrival", headers=script)
+    assert refused.status_code == 401
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (refused.json()["type"], refused.json()["detail"]) == (
+        "urn:prooflog:problem:logged_out",
+        "you were logged out",
+    )
+    assert refused.headers["cache-control"] == "no-store"
+    experiment, admin = await project.create(), await log_in(client)
+    answer = await admin.get(f"/dashboard/experiments/{experiment['id']}?asOf=yesterday", headers=script)
+    assert (answer.status_code, [error["path"] for error in answer.json()["errors"]]) == (400, ["asOf"])
+    await add_user(admin, project, "Ann", "viewer")
+    ann = await user_id(admin, project, "Ann")
+    form = {"csrf": await csrf(admin)}
+    made = await admin.post(f"/dashboard/projects/{project.project_id}/users/{ann}/password", data=form)
+    [password] = re.findall(r'id="one-time-password">([^<]+)<', made.text)
+    person = await log_in(client, name="Ann", password=html.unescape(password))
+    first = await person.get("/dashboard/session", headers=script)
+    assert (first.status_code, first.json()["type"]) == (403, "urn:prooflog:problem:password_to_choose")
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://prooflog.test/dashboard/experiments/abc?goal=a%20b", "/dashboard/experiments/abc?goal=a%20b"),
+        ("https://prooflog.test/dashboard", None),
+        ("http://prooflog.test/dashboard/../api", None),
+        ("http://prooflog.test//evil.example", None),
+        ("http://evil.example/dashboard/experiments/abc", "/dashboard/experiments/x"),
+        ("http://prooflog.test@evil.example/dashboard", "/dashboard/experiments/x"),
+        ("http://[", "/dashboard/experiments/x"),
+        ("", "/dashboard/experiments/x"),
+    ],
+)
+async def test_a_form_of_nobody_leads_to_a_login_and_back_to_its_page(
+    client: httpx.AsyncClient, referer: str, back: str | None
+) -> None:
+    """The page that it stands on, as far as its browser says; nothing of another site, whatever it says."""
+    refused = await client.post("/dashboard/experiments/x/pause", headers={"Referer": referer} if referer else {})
+    assert refused.status_code == 303
+    [asked] = parse_qs(urlsplit(refused.headers["location"]).query).get("next", [None])
+    assert (urlsplit(refused.headers["location"]).path, asked) == ("/dashboard/login", back)
+
+
+async def test_an_open_page_gets_the_token_of_another_session_only_by_asking_for_it(
+    client: httpx.AsyncClient,
+) -> None:
+    """That of a session that is over is refused; the new one is told to who is logged in, and to no other site."""
+    browser = await log_in(client)
+    old = await csrf(browser)
+    await browser.post("/dashboard/logout", data={"csrf": old})
+    await browser.post("/dashboard/login", data={"token": ADMIN_TOKEN})
+    form = {"project_id": str(uuid.uuid4()), "name": "Typed long ago"}
+    refused = await browser.post("/dashboard/projects", data={**form, "csrf": old})
+    assert (refused.status_code, "this form is not of your present login" in refused.text) == (403, True)
+    told = await browser.get("/dashboard/session", headers={"Origin": "https://evil.example"})
+    assert told.json()["name"] == "admin"
+    assert not [name for name in told.headers if name.startswith("access-control-")]
+    made = await browser.post("/dashboard/projects", data={**form, "csrf": told.json()["csrf"]})
+    assert made.status_code == 200, made.text

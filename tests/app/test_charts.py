@@ -1,5 +1,6 @@
 """Charts over time: where the marks of the history stand, and what they tell."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -8,7 +9,20 @@ from typing import Any
 import pytest
 
 from app.result_history import Change
-from app.templates.charts import LEFT, RIGHT, WIDTH, Chart, Mark, TimeAxis, visitor_charts
+from app.result_series import Lift
+from app.templates.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Chart,
+    Mark,
+    TimeAxis,
+    lift_charts,
+    visitor_charts,
+)
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -78,6 +92,30 @@ def test_a_first_day_that_is_not_over_is_a_dot() -> None:
     """There is nothing to lead to it."""
     [line] = _visitors([3], DAY + timedelta(hours=5))[1].lines
     assert (line.last, line.so_far, line.path, line.dot is None) == ("3 so far", "", "", False)
+
+
+def _lifts(estimates: list[float]) -> Chart:
+    """The lift of one variant by day, with limits on its last day alone."""
+    lifts = [Lift(estimate, None, None) for estimate in estimates[:-1]] + [Lift(estimates[-1], -0.1, 0.4)]
+    days = [(DAY + timedelta(days=n)).date() for n in range(len(lifts))]
+    series: Any = SimpleNamespace(days=days, lifts={1: lifts}, goal=SimpleNamespace(name="purchase"))
+    variants = [SimpleNamespace(variant_id=n, name=f"V{n}") for n in (0, 1)]
+    results: Any = SimpleNamespace(as_of=SimpleNamespace(time=None), variants=variants, status="running")
+    [chart] = lift_charts(series, results, TimeAxis(series, results, []), [])
+    return chart
+
+
+def test_a_line_that_leaves_the_picture_says_where() -> None:
+    """By an arrow at the edge between the days when it is within and beyond; most lines have none."""
+    assert list(_lifts([0.3, 0.2, 0.25, 0.2]).exits) == []
+    [up] = _lifts([9.0, 7.0, 0.3, 0.2, 0.25, 0.2]).exits
+    places = [float(x) for x in re.findall(r"([\d.]+),", up.path)]
+    assert re.findall(r",([\d.]+)", up.path)[1] == str(TOP)
+    line = [float(x) for x in re.findall(r"([\d.]+),", _lifts([9.0, 7.0, 0.3, 0.2, 0.25, 0.2]).lines[0].path)]
+    assert line[1] < places[1] < line[2]
+    *_, down = _lifts([-5.0, 9.0, 0.3, 0.2, 0.25, 0.2]).exits
+    assert re.findall(r",([\d.]+)", down.path)[1] == str(HEIGHT - BOTTOM)
+    assert len(_lifts([9.0, -9.0] * 200 + [0.1] * 500).exits) < 2 * WIDTH / 10
 
 
 def test_of_many_days_the_last_whole_one_leads_to_the_one_that_is_not_over() -> None:

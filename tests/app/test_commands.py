@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -100,6 +101,9 @@ def test_a_project_is_created_listed_and_its_key_rotated(shell) -> None:
     assert "prooflog_sk_" in created
     assert "prooflog_sk_" in rotated
     assert rotated.split()[-1] not in created
+    began = datetime.now(UTC)
+    ended = shell.run("key", "rotate", "shop", "--at-once").stderr
+    assert abs(datetime.fromisoformat(ended.split()[-1]) - began) < timedelta(minutes=1)
 
 
 def test_users_are_added_listed_given_passwords_and_removed(shell) -> None:

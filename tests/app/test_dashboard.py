@@ -4,6 +4,7 @@ import html
 import re
 import threading
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from app.http.dashboard.pages import own_path
 from app.log_writer import Unavailable
 from app.replays import Moment, Past, Replays
 from app.results_shape import Results
-from app.templates import numbers, verdict_of
+from app.templates import charts, numbers, verdict_of
 from app.templates.forest import forest_plot
 from projections.archived_log import ArchiveError
 from projections.generations import catch_up_live
@@ -36,6 +37,7 @@ from tests.app.http_project import (
     open_client,
     open_project,
 )
+from tests.app.people_of import add_user, send
 
 HOSTILE = "<script>alert('x')</script>"
 PURCHASE = {"eventType": "conversion", "eventName": "purchase"}
@@ -60,7 +62,8 @@ DESCRIBED = r'class="explained" tabindex="0" aria-describedby="([^"]+)"'
 
 def words(page: httpx.Response) -> str:
     """What a page says, without its marks and what its numbers say of themselves."""
-    body = re.sub(f"<head>.*?</head>|{HINT}|<[^>]+>", " ", page.text, flags=re.DOTALL)
+    body = re.sub(f'<span class="explained"[^>]*>([^<]*)(?:{HINT})?</span>', r"\1", page.text, flags=re.DOTALL)
+    body = re.sub(f"<head>.*?</head>|{HINT}|<[^>]+>", " ", body, flags=re.DOTALL)
     return " ".join(html.unescape(body).replace(numbers.SPACE, " ").split())
 
 
@@ -196,7 +199,7 @@ async def test_the_first_page_lists_projects_with_a_figure_each(
 ) -> None:
     """How many experiments run, and the others; whether events arrive, and the ways to both of its pages."""
     here = f"/dashboard/projects/{project.project_id}"
-    assert "Shop none – – (no experiment yet) waiting for the first Put the snippet on a page" in words(
+    assert "Shop none – – waiting for the first Put the snippet on a page" in words(
         await visitor.get("/dashboard")
     )
     await sold(project, name="Sold well")
@@ -272,6 +275,31 @@ async def test_every_number_explains_itself_to_the_keyboard_too(
     assert "A second view" in why["Chance to beat"]
 
 
+async def test_numbers_of_other_pages_explain_themselves_too(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Of the list, the calculator, "Why was this counted?" and an uneven split; each by words that are there."""
+    experiment = await project.running(goals=GOALS[:1])
+    await project.accepted(*(impression(experiment, n % 10 == 0, f"v{n}") for n in range(200)), conversion("v1"))
+    await project.results(experiment)
+    here = f"/dashboard/projects/{project.project_id}"
+    for path, figures in (
+        (here, {"200", "split is off"}),
+        (f"{here}/power?plan.baseline=10&plan.perDay=1,000", {"30 days", "29,502", "14,751"}),
+        (f"{address(experiment)}/why?q=v1", {"720 hours", "1 of 1", "50", "100 %", "2 changes"}),
+        (address(experiment), {"< 0.001", "> 1,000,000", "180", "20"}),
+    ):
+        page = await visitor.get(path)
+        hints = dict(re.findall(HINT, page.text, re.DOTALL))
+        described = re.findall(r'tabindex="0" aria-describedby="(why-[^"]+)">([^<]*)', page.text)
+        assert figures <= {html.unescape(text).replace(numbers.SPACE, " ") for _, text in described}, path
+        assert {key for key, _ in described} <= set(hints), path
+        cells = re.findall(r'<td [^>]*class="num">(.*?)</td>', page.text, re.DOTALL)
+        assert [cell for cell in cells if not re.search(DESCRIBED, cell)] == [], path
+        assert 'class="missing"' not in page.text
+        assert "title=" not in page.text.partition('<table class="cards')[2].partition("<time")[0]
+
+
 async def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(
     visitor: httpx.AsyncClient, project: HttpProject
 ) -> None:
@@ -311,14 +339,23 @@ async def test_events_are_taken_in_while_a_page_is_drawn(
 
 
 def test_what_is_derived_ahead_is_where_the_slider_stops() -> None:
-    """Every place of the slider up to a minute ago, as the moment that the page asks for when it is sent."""
+    """Every place of the slider but its right end, as the moment that the page asks for when it is sent."""
     now = datetime.now(UTC)
-    for age in (timedelta(seconds=30), timedelta(minutes=9), timedelta(days=40)):
+    for age in (timedelta(seconds=30), timedelta(minutes=9), timedelta(hours=5), timedelta(days=40)):
         slider = experiment_page._slider(now - age, now, None)  # noqa: SLF001
-        sent = [experiment_page._slid_to(str(at), now) for at in range(slider.least, slider.most + 1, slider.step)]  # noqa: SLF001
+        end = str(slider.most)
+        sent = [
+            experiment_page._slid_to(str(at), end, now)  # noqa: SLF001
+            for at in range(slider.least, slider.most + 1, slider.step)
+        ]
         stops = experiment_page._stops(slider, now)  # noqa: SLF001
-        assert [stop.isoformat() for stop in stops] == [moment for moment in sent if moment]
-        assert len(stops) <= 300
+        assert [stop.isoformat() for stop in stops] == sent[:-1]
+        assert 20 <= len(stops) <= 490
+        # An hour later, on a page that was left open, the right end is still now.
+        assert (sent[-1], experiment_page._slid_to(end, end, now + timedelta(hours=1))) == (None, None)  # noqa: SLF001
+    new = experiment_page._slider(now, now, None)  # noqa: SLF001
+    assert new.least < new.most
+    assert experiment_page._stops(new, now) == ()  # noqa: SLF001
 
 
 async def test_the_same_statistics_are_not_done_twice(
@@ -364,6 +401,12 @@ async def test_variants_that_do_equally_well_have_their_picture(
     page = await visitor.get(address(experiment))
     assert page.status_code == 200
     assert "Lift of “Bold” on “purchase” by day: Bold 0.0" in page.text.replace("&#8220;", "“")
+    cut_off = re.findall(r"<g clip-path.*?</g>", page.text, re.DOTALL)
+    assert len(cut_off) == 3
+    assert [part for part in cut_off if "<circle" in part] == []
+    dots = re.findall(r'<circle class="dot[^>]* cx="([\d.]+)" cy="([\d.]+)"', page.text)
+    assert len(dots) == 5
+    assert all(5 <= float(x) <= charts.WIDTH - 5 and 5 <= float(y) <= charts.HEIGHT - 5 for x, y in dots)
 
 
 async def test_a_day_that_is_not_over_says_so_until_the_experiment_is_stopped(
@@ -423,10 +466,9 @@ async def test_a_past_moment_shows_what_was_known_then(visitor: httpx.AsyncClien
     blank = await visitor.get(address(experiment), params={"asOf": " ", "method": ""})
     assert "See what is known now" not in words(blank)
     [least, most] = (int(re.findall(rf'data-time[^>]* {end}="(\d+)"', blank.text)[0]) for end in ("min", "max"))
-    assert least % 60 == 0
-    assert abs(least - time.time()) < 120  # the minute after the creation
+    assert abs(least - time.time()) < 120  # the second after the creation
     for right_end in (most, "99999999999", "x"):
-        page = await visitor.get(address(experiment), params={"at": right_end})
+        page = await visitor.get(address(experiment), params={"at": right_end, "until": most})
         assert "See what is known now" not in words(page)
     answer = await visitor.get(address(experiment), params={"at": least - 3600})
     assert (answer.status_code, "did not exist yet at that moment" in words(answer)) == (404, True)
@@ -515,6 +557,9 @@ async def _changes(visitor: httpx.AsyncClient, experiment: Json) -> tuple[int, l
         ("/experiments/00000000-0000-4000-8000-000000000000", 404, "no experiment with that id"),
         ("/experiments/%3Cscript%3E", 404, "no experiment with that id"),
         ("/nowhere/%3Cscript%3E", 404, "the dashboard has no page /nowhere/<script>"),
+        ("/experiments/{id}/nowhere", 404, "Not found"),
+        ("/projects/{id}/nowhere/either", 404, "Not found"),
+        ("/projects/{id}/experiments/preview", 405, "Method not allowed"),
     ],
 )
 async def test_a_refusal_is_a_page_for_people(
@@ -528,6 +573,57 @@ async def test_a_refusal_is_a_page_for_people(
     assert said in words(answer)
     assert 'href="/dashboard"' in answer.text
     assert "<script" not in without_own_script(answer)
+
+
+async def test_a_refusal_leads_back_to_what_it_is_about(visitor: httpx.AsyncClient, project: HttpProject) -> None:
+    """To the experiment, the project or what a link shares, where they may be seen; never to the page itself."""
+    experiment = await project.running()
+    viewer = await add_user(visitor, project, "Ann", "viewer")
+    stranger = await add_user(visitor, await open_project(visitor), "Eve", "owner")
+    page, here = address(experiment), f"/dashboard/projects/{project.project_id}"
+    await send(visitor, f"{page}/pause")
+    made = await send(visitor, f"{here}/share-links", link_id=str(uuid.uuid4()), experiment=experiment["id"])
+    shared = re.search(r"/dashboard/shared/[A-Za-z0-9_-]+", made.text)[0]
+    nowhere = f"/dashboard/experiments/{uuid.uuid4()}"
+    for answer, status, back in (
+        (await send(visitor, f"{page}/pause"), 409, page),
+        (await visitor.get(page, params={"asOf": "2020-01-01T00:00Z"}), 404, page),
+        (await visitor.get(page, params={"asOf": "yesterday"}), 400, page),
+        (await viewer.get(f"{page}/edit"), 403, page),
+        (await send(viewer, f"{page}/pause"), 403, page),
+        (await viewer.get(f"{here}/experiments/new"), 403, here),
+        (await visitor.get(shared, params={"asOf": "2020-01-01T00:00Z"}), 404, shared),
+        (await visitor.get(f"{shared}x", params={"asOf": "1"}), 404, None),
+        (await stranger.get(f"{page}/edit"), 404, None),
+        (await visitor.get(nowhere, params={"asOf": "1"}), 404, None),
+    ):
+        assert answer.status_code == status, (answer.url, words(answer))
+        links = re.findall('href="([^"]*)"', answer.text.partition("<main")[2])
+        elsewhere = [] if "/shared/" in answer.url.path else ["/dashboard"]
+        assert links == [*([back] if back else []), *elsewhere], answer.url
+
+
+async def test_the_address_of_a_form_leads_to_the_page_that_it_stands_on(
+    visitor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Where a browser is left after it was sent, and whoever opens that address later; the server's own, too."""
+    experiment = await project.create()
+    of_project, of_experiment = f"/projects/{project.project_id}", f"/experiments/{experiment['id']}"
+    for path, page in (
+        ("/projects", ""),
+        ("/experiments", ""),
+        (f"{of_project}/experiments", of_project),
+        (f"{of_project}/origins", f"{of_project}/settings"),
+        (f"{of_project}/users/{uuid.uuid4()}/role", f"{of_project}/settings"),
+        (f"{of_project}/share-links/{uuid.uuid4()}/revoke", f"{of_project}/settings"),
+        (f"{of_experiment}/pause", of_experiment),
+        (f"{of_experiment}/start", of_experiment),
+    ):
+        answer = await visitor.get(f"/dashboard{path}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/dashboard{page}")
+        assert (await visitor.get(answer.headers["location"])).status_code == 200
+    assert (await visitor.get("/")).headers["location"] == "/dashboard"
+    assert (await visitor.get("/dashboards")).headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -680,7 +776,10 @@ def test_the_decision_leads_and_its_figures_follow(found: Results, tone: str, be
     verdict = verdict_of(found)
     assert found.decision is not None
     assert (verdict.tone, verdict.sentence) == (tone, found.decision.sentence)
-    assert [each.replace(numbers.SPACE, " ") for each in verdict.because] == because
+    said = ["".join(part.text for part in each) for each in verdict.because]
+    assert [each.replace(numbers.SPACE, " ") for each in said] == because
+    figures = [part for each in verdict.because for part in each if any(letter.isdigit() for letter in part.text)]
+    assert [part.text for part in figures if not part.why and "“" not in part.text] == []
 
 
 def test_a_draft_has_nothing_to_compare() -> None:
@@ -704,11 +803,55 @@ def test_all_lifts_stand_on_one_scale_with_zero() -> None:
     assert plot is not None
     assert [heading.text for heading in plot.headings] == ["Primary goals", "Guardrails"]
     up, far, down = plot.rows
-    assert up.name == "g1 · A"
+    assert [line for _, line in up.lines] == ["g1 · A"]
     assert 0 < down.estimate_x < plot.zero_x < up.low_x < up.estimate_x < up.high_x < plot.width
     assert (down.low_x, down.high_x, far.low_x, far.high_x) == (None, plot.zero_x, plot.zero_x, None)
     assert down.estimate_x < down.margin_x < plot.zero_x
     assert far.text.replace(numbers.SPACE, " ") == "+30.0 % (0.0 % … +4,000.0 %)"
+
+
+def named(found: Results, goal: str, variant: str) -> Results:
+    """The same with another name of the first goal and of variant A."""
+    told = msgspec.to_builtins(found)
+    told["goals"][0]["name"], told["variants"][1]["name"] = goal, variant
+    return msgspec.convert(told, Results)
+
+
+def test_names_have_the_room_that_there_is() -> None:
+    """Beside the numbers where they fit, else the goal above its variants; beyond two lines the middle goes."""
+    found = results_with(("primary", ["better", "worse"]))
+    plot = forest_plot(named(found, "purchase", "Bold"))
+    assert [[line for _, line in row.lines] for row in plot.rows] == [["purchase · Bold"], ["purchase · B"]]
+    began = "the funnel of those who come back: "
+    for name, lines in (
+        (f"{began}paid", [f"{began}paid"]),
+        (f"{began}{'word ' * 40}paid", 2),
+        (f"{began}{'W' * 160}paid", 2),
+        ("語" * 200, 2),
+    ):
+        plot = forest_plot(named(found, name, name))
+        of_goal = [heading for heading in plot.headings if heading.of == "goal"]
+        shown = [heading.text for heading in of_goal]
+        assert shown == lines if isinstance(lines, list) else len(shown) == lines
+        assert (shown[0][:9], shown[-1][-4:]) == (name[:9], name[-4:])
+        assert [text for _, text in plot.rows[1].lines] == ["B"]
+        places = [each.y for each in of_goal] + [
+            y for row in plot.rows for y in (*(y for y, _ in row.lines), row.y)
+        ]
+        assert places == sorted(places)
+        assert places[-1] < plot.height
+        assert all(row.y > row.text_y >= row.lines[-1][0] for row in plot.rows)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("conversion", "~100.0 %"), ("value", "~107.5 %")])
+def test_the_scale_names_no_lift_that_cannot_be(kind: str, least: str) -> None:
+    """No rate falls by more than all of it; a mean may become a loss."""
+    told = msgspec.to_builtins(results_with(("primary", ["worse"])))
+    told["goals"][0]["kind"] = kind
+    told["goals"][0]["comparisons"][0]["relative"] = {"estimate": -0.5, "low": -1.0, "high": 0.25}
+    plot = forest_plot(msgspec.convert(told, Results))
+    assert plot.ticks[0][1].replace(numbers.SPACE, " ").replace("\N{MINUS SIGN}", "~") == least
+    assert 0 < plot.ticks[0][0] <= plot.rows[0].low_x < plot.zero_x
 
 
 @pytest.mark.parametrize(
@@ -717,7 +860,12 @@ def test_all_lifts_stand_on_one_scale_with_zero() -> None:
         (numbers.count(1234567), "1,234,567"), (numbers.count(0), "0"), (numbers.percent(0.12345), "12.35 %"),
         (numbers.percent(None), None), (numbers.percent(0.0), "0.00 %"), (numbers.percent(0.00001), "0.001 %"),
         (numbers.lift(-0.5), "~50.0 %"), (numbers.amount(-1234.5), "~1,234.50"),
-        (numbers.amount(2.5e15), "2.500e+15"), (numbers.difference(0.0123, "conversion"), "+1.23 pp"),
+        (numbers.amount(2.5e15), "2.500 * 10¹⁵"), (numbers.amount(-2.5e-7), "~2.5 * 10⁻⁷"),
+        (numbers.plain(1e6), "1,000,000"), (numbers.plain(33.3), "33.3"), (numbers.plain(0), "0"),
+        (numbers.e_value(118_234.4), "118,234"), (numbers.e_value(1e300), "> 1,000,000"),
+        (numbers.e_value(1.234), "1.23"), (numbers.e_value(1e-9), "< 0.01"),
+        (numbers.counted(1, "goal"), "1 goal"), (numbers.counted(1200, "goal"), "1,200 goals"),
+        (numbers.difference(0.0123, "conversion"), "+1.23 pp"),
         (numbers.difference(0.0123, "value"), "+0.01"), (numbers.limit(None, "value"), None),
         (numbers.p_value(0.0004), "< 0.001"), (numbers.p_value(1.0), "1.000"), (numbers.chance(0.5), "50.0 %"),
         (numbers.chance(1.0), "> 99.9 %"), (numbers.chance(0.0), "< 0.1 %"),
@@ -726,4 +874,5 @@ def test_all_lifts_stand_on_one_scale_with_zero() -> None:
 def test_numbers_are_written_for_people(written: str | None, text: str | None) -> None:
     """Thousands apart, signs true, no certainty that is not there, and nothing for nothing."""
     plain = written and written.replace(numbers.SPACE, " ").replace("\N{MINUS SIGN}", "~")
+    plain = plain and plain.replace("\N{MULTIPLICATION SIGN}", "*")
     assert plain == text

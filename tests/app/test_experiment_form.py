@@ -18,7 +18,7 @@ from tests.app.http_project import (
     impression,
     open_project,
 )
-from tests.app.test_dashboard import csrf, words
+from tests.app.test_dashboard import DESCRIBED, HINT, csrf, words
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
@@ -155,6 +155,32 @@ async def test_everything_wrong_stands_in_words_beside_its_field(
     assert fields_of(page) | {"control": ""} == fields
     assert "<img" not in page.text
     assert (await project.call("GET", "/experiments")).json()["experiments"] == []
+
+
+async def test_variants_that_were_never_filled_in_are_left_out(
+    editor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """Wherever they stand, and the control stays what it is; one with anything of its own has to have a name."""
+    address = new_address(project)
+    fields = fields_of(await editor.get(address)) | {"name": "A", "targetUrl": "/"}
+    fields |= {"variants[1].changes[0].selector": "h1", "variants[1].changes[0].value": "B"}
+    for _ in range(3):
+        fields = fields_of(await editor.post(address, data={**fields, "do": "add-variant"}))
+    fields |= {"variants[3].name": "Last", "control": "3"}
+    saved = await stored(project, await editor.post(address, data={**fields, "do": "save"}))
+    assert [(each["name"], each["isControl"]) for each in saved["variants"]] == [
+        ("Control", False),
+        ("Variant", False),
+        ("Last", True),
+    ]
+    for own in ({"variants[4].weight": "10"}, {"control": "4"}, {"variants[4].changes[0].value": "x"}):
+        answer = await editor.post(address, data={**fields, **own, "do": "save"})
+        assert answer.status_code == 422
+        assert wrong(answer)["variants-3-name"] == "Must not be empty."
+        assert fields_of(answer)["variants[2].name"] == "Last"
+    alone = {"variants[1].name": "", "variants[1].changes[0].selector": "", "variants[1].changes[0].value": ""}
+    fields = fields_of(await editor.get(address)) | {"name": "A", "targetUrl": "/", **alone}
+    assert "variants-1-name" in wrong(await editor.post(address, data={**fields, "do": "save"}))
 
 
 async def test_too_many_rows_are_told_and_kept(editor: httpx.AsyncClient, project: HttpProject) -> None:
@@ -311,8 +337,16 @@ async def test_the_list_tells_status_health_and_verdict(
     page = await editor.get(here)
     said = words(page)
     assert "All 2 Draft 1 Running 1" in said
-    assert re.search(r"Sick running split is off \(Visitors did not arrive.*?\) .* 60 ", said)
-    assert f"Draft {HOSTILE} draft – (it has never run)" in said
+    assert re.search(r"Sick running split is off .* 60 ", said)
+    assert f"Draft {HOSTILE} draft – – Not started yet." in said
+    hints = dict(re.findall(HINT, page.text, re.DOTALL))
+    explained = re.findall(f"{DESCRIBED}>([^<]*)", page.text)
+    assert {text: hints[key] for key, text in explained if text in {"split is off", "60"}} == {
+        "split is off": "Visitors did not arrive in the proportions that the weights promise:"
+        " do not decide on its numbers.",
+        "60": "Distinct visitors who were shown one variant and no other, of all variants together.",
+    }
+    assert sum(hints[key] == "It has never run." for key, text in explained if text == "–") == 2
     assert "<img" not in page.text
     only = words(await editor.get(here, params={"status": "running"}))
     assert "Sick" in only
@@ -374,12 +408,25 @@ async def test_the_calculator_reckons_with_the_traffic_of_the_site(
         (bad | {"variants": "2"}, "Effect must be above -100 and not 0."),
         (bad | {"variants": "2"}, "Chance to find it must be from 50 to below 100."),
         (bad | {"variants": "2"}, "Visitors a day must be a number such as 10 or 2.5."),
-        (asked | {"plan.lift": "1000"}, "asks for a rate above 100 %"),
+        (asked | {"plan.lift": "1,000"}, "asks for a rate above 100 %"),
+        (asked | {"plan.lift": "0,500"}, "Effect must be a number such as 10 or 2.5."),
         (asked | {"plan.lift": "1e-300"}, "cannot be planned"),
         (asked | {"targetUrl": "/\0"}, "must not hold a NUL character"),
     ):
         answer = await editor.get(here, params=params)
         assert (answer.status_code, reason in words(answer)) == (200, True), (params, words(answer))
+    for params, field, reason in (
+        (asked | {"targetUrl": " ", "urlMatchType": "exact"}, "targetUrl", "Must not be empty: the visitors"),
+        (asked | {"trafficPercentage": "0"}, "trafficPercentage", "Must be above 0 and at most 100, so that"),
+        (asked | {"trafficPercentage": "1,000"}, "trafficPercentage", "Must be above 0 and at most 100"),
+    ):
+        answer = await editor.get(here, params=params)
+        assert list(wrong(answer)) == [field], params
+        assert wrong(answer)[field].startswith(reason)
+    said = words(await editor.get(here, params={"plan.perDay": "1,234.5", "plan.baseline": "10"}))
+    assert "1,234 visitors a day, as you typed." in said
+    said = words(await editor.get(here, params=typed | {"plan.perDay": "1", "targetUrl": ""}))
+    assert "1 visitor a day, as you typed." in said
 
 
 async def test_the_form_plans_its_own_primary_goal(editor: httpx.AsyncClient, project: HttpProject) -> None:

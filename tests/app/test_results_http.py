@@ -184,6 +184,19 @@ async def test_a_moment_that_is_none_is_refused(project: HttpProject, snapshot: 
         assert (answer.status_code, answer.json()["detail"]) == (400, "asOf lies in the future")
 
 
+async def test_a_position_is_taken_as_pages_write_it(project: HttpProject) -> None:
+    """With commas between thousands it is the same moment; commas elsewhere are no position."""
+    experiment = await project.running()
+    for _ in range(10):
+        await project.accepted(*(impression(experiment, 0, "v1") for _ in range(100)))
+    await project.results(experiment)
+    plain, written = [await project.ask_results(experiment, asOf=when) for when in ("1000", "1,000")]
+    assert (written.status_code, written.content) == (200, plain.content)
+    for when, detail in (("999,999", "is beyond the end of the log"), ("1,00", "is neither an ISO 8601 time")):
+        answer = await project.ask_results(experiment, asOf=when)
+        assert (answer.status_code, detail in answer.json()["detail"]) == (400, True)
+
+
 async def test_a_moment_just_now_is_answered_once_it_is_settled(project: HttpProject) -> None:
     """A time that commits in flight could still change waits for them; asked again it is the same."""
     experiment = await project.running()

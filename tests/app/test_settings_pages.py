@@ -328,6 +328,23 @@ async def test_who_turns_one_list_keeps_the_pages_of_the_others(
     assert await ways_on("?links=99") == {"links=3&keys=2#keys", "links=3&users=2#users"}
 
 
+async def test_after_a_leak_older_keys_stop_at_once(project: HttpProject) -> None:
+    """Where the form says so: whoever has one is refused, and a login by it is over."""
+    admin = await log_in(project.client)
+    by_key = await log_in(project.client, token=project.secret_key)
+    page = (await admin.get(f"{settings_of(project)}/settings")).text
+    [newest] = re.findall(r'name="newest" value="([^"]+)"', page)
+
+    made = await send(admin, f"{settings_of(project)}/secret-keys", newest=newest, at_once="on")
+
+    assert "Older keys work until" not in made.text
+    assert (await project.server_event()).json()["type"] == "urn:prooflog:problem:key_expired"
+    assert (await by_key.get(settings_of(project))).headers["location"].startswith("/dashboard/login")
+    [secret_key] = re.findall(r"prooflog_sk_[0-9a-f]{32}_[\w-]{43}", made.text)[:1]
+    renewed = HttpProject(project.client, project.project_id, secret_key)
+    assert (await renewed.server_event()).status_code == 201
+
+
 async def test_a_new_key_replaces_the_newest_whatever_page_of_them_is_shown(
     admin: httpx.AsyncClient, project: HttpProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.http.dashboard import why
+from app.find_results import as_position
 from projections.explain import EVENTS_MAX
 from tests.app.http_project import HttpProject, Json, conversion, event, impression, open_project
 from tests.app.test_dashboard import address, visitor, words
@@ -183,8 +183,8 @@ async def test_where_a_list_begins_does_not_change_who_is_asked_for(
 )
 def test_a_position_is_written_with_commas_or_without(text: str, position: int | None) -> None:
     """As pages write it or as exports do; an idempotency key with a comma is none."""
-    assert why._as_position(text) == position  # noqa: SLF001
+    assert as_position(text) == position
 
 
 def _positions(page: str) -> list[str]:
-    return re.findall(r'<td data-label="Position" class="num">([\d,]+)</td>', page)
+    return re.findall(r'<td data-label="Position" class="num"><span [^>]*>([\d,]+)<', page)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 TOKEN = "letters-and-numbers"
 VISITORS = 200
 CATCH_UP_SECONDS_MAX = 30
+LOGGED_OUT = "You were logged out. Log in again in another tab, then go on here: what you typed stays."
 
 
 @pytest.fixture
@@ -177,6 +178,72 @@ def test_without_javascript_a_click_selects_what_is_to_be_copied(server, context
     without.close()
 
 
+def test_a_moment_that_is_none_is_refused_in_words(server, sold, page) -> None:
+    """Beside the field, which keeps its focus and what was typed, to eyes and ears; until a look succeeds."""
+    page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    field, told = page.get_by_label("A time or a position"), page.get_by_role("alert")
+    numbers = page.locator(".traffic").inner_text()
+    for typed, words in (
+        ("yesterday", "“yesterday” is neither an ISO 8601 time nor a position of the log."),
+        ("99,999,999", "“99,999,999” is beyond the end of the log."),
+        ("2020-01-01", "The experiment did not exist yet at that moment: it was created later."),
+    ):
+        field.fill(typed)
+        field.press("Enter")
+        expect(told).to_have_text(words)
+        expect(told).to_be_in_viewport()
+        expect(field).to_be_focused()
+        expect(field).to_have_value(typed)
+        assert page.locator(".traffic").inner_text() == numbers
+        assert (field.get_attribute("aria-invalid") == "true") == (typed in words)
+        if typed in words:
+            expect(field).to_have_accessible_description(words)
+    below = told.bounding_box()["y"] - field.bounding_box()["y"]
+    assert 0 < below < 150
+
+    # Whatever asks by script says so, beside what was used; and that the server is gone.
+    page.route(
+        "**/dashboard/experiments/**by=**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>")
+    )
+    page.get_by_role("link", name="device").click()
+    expect(page.locator("nav:has(#by-device) + [role=alert]")).to_have_text(
+        "The server answered 502, and did not say why."
+    )
+    page.route("**/dashboard/experiments/**at=**", lambda route: route.abort())
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowLeft")
+    gone = "The server could not be reached, or did not answer: try again."
+    expect(page.locator(".slide + [role=alert]")).to_have_text(gone)
+
+    field.fill("3")
+    field.press("Enter")
+    page.get_by_text("What was known at position 3").wait_for()
+    expect(told).to_have_count(0)
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_button_pressed_after_a_log_out_leaves_the_page_as_it_is(server, sold, page) -> None:
+    """It says so, with a way to log in that leaves the page open; then the same button works."""
+    page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    log_out_elsewhere(server, page)
+    page.get_by_role("button", name="Pause").click()
+    told = page.get_by_role("alert")
+    expect(told).to_have_text(LOGGED_OUT)
+    expect(page.get_by_role("heading", name=sold["name"])).to_be_visible()
+    with page.expect_popup() as other:
+        told.get_by_role("link").click()
+    other.value.get_by_label("Admin token").fill(TOKEN)
+    other.value.get_by_role("button", name="Log in").click()
+    other.value.get_by_role("link", name="Stoneware shop", exact=True).wait_for()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").wait_for()
+    expect(told).to_have_count(0)
+
+
 def test_questions_are_answered_without_a_reload(server, sold, page) -> None:
     """The slider and the segments put their answer in place, and the slider keeps the focus."""
     page.goto(f"{server.url}/dashboard/experiments/{sold['id']}")
@@ -191,3 +258,11 @@ def test_questions_are_answered_without_a_reload(server, sold, page) -> None:
     page.keyboard.press("Home")
     page.wait_for_url("**at=*")
     assert page.evaluate("[window.loadedOnce, document.activeElement.id]") == [True, "at"]
+
+
+def log_out_elsewhere(server, page) -> None:
+    """End the session of a page that stays open."""
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    form = {"csrf": page.locator("input[name=csrf]").first.input_value()}
+    answer = httpx.post(f"{server.url}/dashboard/logout", data=form, cookies=cookies)
+    assert answer.headers["location"] == "/dashboard/login"

@@ -1,11 +1,14 @@
 """The form of an experiment in a real browser, beside the page that it changes."""
 
+import re
+
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.app.http_project import API
 from tests.browser.browser_site import page_html
+from tests.browser.test_dashboard import LOGGED_OUT, log_out_elsewhere
 from tests.running_server import running_server
 
 pytestmark = pytest.mark.browser
@@ -136,3 +139,62 @@ def test_what_is_wrong_takes_the_focus_and_leads_to_its_field(form) -> None:
     described = form.locator("#name").get_attribute("aria-describedby").split()
     assert [form.inner_text(f"#{element}") for element in described] == ["Must not be empty."]
     assert form.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_session_that_ends_takes_nothing_that_was_typed_along(server, form) -> None:
+    """Whatever is pressed says so, and works after a login in another tab; another person is asked once more."""
+    project = form.url.partition("/experiments/new")[0]
+    csrf = form.locator("input[name=csrf]").first.input_value()
+    cookies = {cookie["name"]: cookie["value"] for cookie in form.context.cookies()}
+    person = {"name": "Ann", "role": "editor", "csrf": csrf}
+    made = httpx.post(f"{project}/users", data=person, cookies=cookies).text
+    one_time_password = re.search(r'id="one-time-password">([^<]+)<', made)[1]
+    form.get_by_label("Name").first.fill("Typed for an hour")
+    form.get_by_label("Address").fill("/shop")
+    log_out_elsewhere(server, form)
+    told = form.get_by_role("alert")
+    for button in ("Add a goal", "Save as a draft"):
+        form.get_by_role("button", name=button).click()
+        expect(form.locator(f".buttons:has-text('{button}') + [role=alert]")).to_have_text(LOGGED_OUT)
+    form.get_by_label("Name").first.press("Enter")
+    expect(told).to_have_text([LOGGED_OUT] * 3)
+    form.get_by_label("Hypothesis").fill("Nothing is lost")
+    says(form, LOGGED_OUT)
+    with form.expect_popup() as other:
+        told.first.get_by_role("link").click()
+    other.value.get_by_label("Name").fill("Ann")
+    other.value.get_by_label("Password").fill(one_time_password)
+    other.value.get_by_role("button", name="Log in", exact=True).click()
+    other.value.get_by_label("Present password").fill(one_time_password)
+    form.get_by_role("button", name="Add a goal").click()
+    choose = "You have to choose a password of your own first. Choose it in another tab, then go on here"
+    expect(told.nth(1)).to_contain_text(choose)
+    for label in ("New password", "again"):
+        other.value.get_by_label(label).fill("correct horse battery")
+    other.value.get_by_role("button").last.click()
+    other.value.get_by_role("heading", name="Projects").wait_for()
+
+    form.get_by_role("button", name="Add a goal").click()
+    expect(told).to_have_text(["You are logged in as Ann by now: press once more to go on as Ann."])
+    form.get_by_role("button", name="Add a goal").click()
+    expect(form.locator("#goals-1-name")).to_be_focused()
+    expect(told).to_have_count(0)
+    expect(form.get_by_label("Name").first).to_have_value("Typed for an hour")
+    form.get_by_role("button", name="Save as a draft").click()
+    form.get_by_text("Saved.").wait_for()
+    expect(form.get_by_label("Hypothesis")).to_have_value("Nothing is lost")
+
+
+def test_without_javascript_a_login_leads_back_to_the_form(server, form) -> None:
+    """What was typed cannot be kept there, but the way is."""
+    without = form.context.browser.new_context(java_script_enabled=False)
+    page = without.new_page()
+    page.goto(form.url)
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.locator("form", has=page.get_by_label("Admin token")).get_by_role("button").click()
+    log_out_elsewhere(server, page)
+    page.get_by_role("button", name="Add a goal").click()
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.locator("form", has=page.get_by_label("Admin token")).get_by_role("button").click()
+    assert page.url == form.url
+    without.close()

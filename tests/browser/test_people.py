@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from domain.validation import EVENT_TYPE_CHARS_MAX, NAME_CHARS_MAX
 from tests.app.http_project import API, conversion, event, experiment_body, impression
 from tests.browser.test_live_results import SHIFTS
 from tests.conftest import database_like
@@ -66,7 +67,7 @@ class Shop:
         self.pages["why"] = f"{self.pages['better']}/why?q=better-1-1"
         self.pages["edit"] = f"{self.pages['better']}/edit"
         self.pages["stop"] = f"{self.pages['better']}/stop"
-        self.pages["shared"] = self._shared(project, self.pages["better"])
+        self.pages["shared"] = self.shared(project, self.pages["better"])
 
     def _experiment(self, name: str) -> dict:
         goals = [
@@ -92,7 +93,8 @@ class Shop:
         answer = self.client.post(f"{API}/track", json={"projectId": self.project_id, "events": sent})
         assert answer.json()["accepted"] == len(sent), answer.text
 
-    def _shared(self, project: str, experiment: str) -> str:
+    def shared(self, project: str, experiment: str) -> str:
+        """A link to the results of an experiment."""
         settings = self.client.get(f"{project}/settings").text
         form = {name: re.search(rf'name="{name}" value="([^"]+)"', settings)[1] for name in ("csrf", "link_id")}
         form["experiment"] = experiment.rpartition("/")[2]
@@ -173,6 +175,67 @@ def _violations(page, options: str) -> list[str]:
     ]
 
 
+def _with_long_names(shop: Shop) -> list[str]:
+    """The pages of a project in which every name is one word, as long as may be."""
+    long, kind = "W" * NAME_CHARS_MAX, "W" * EVENT_TYPE_CHARS_MAX
+    made = shop.client.post(
+        f"{API}/projects", json={"name": long}, headers={"Authorization": f"Bearer {TOKEN}"}
+    ).json()
+    auth, project = {"Authorization": f"Bearer {made['secretKey']}"}, f"/dashboard/projects/{made['projectId']}"
+    body = experiment_body(
+        name=long,
+        hypothesis=long,
+        targetUrl=f"/{long}",
+        variants=[
+            {"name": f"{letter}{long[1:]}", "isControl": letter == "A", "weight": 1, "changes": changes}
+            for letter, changes in (
+                ("A", []),
+                ("B", [{"selector": f"#{long}", "changeType": "text", "value": long}]),
+            )
+        ],
+        goals=[
+            {"name": f"{letter}{long[1:]}", "eventType": kind, "eventName": long, "kind": goal_kind, "role": role}
+            | ({"valueField": long} if goal_kind == "value" else {})
+            for letter, goal_kind, role in (("P", "conversion", "primary"), ("Q", "value", "guardrail"))
+        ],
+    )
+    experiment = shop.client.post(f"{API}/experiments", json=body, headers=auth).json()
+    shop.client.post(f"{API}/experiments/{experiment['id']}/start", headers=auth)
+    sent = [
+        event(eventType=kind, eventName=long, visitorId=f"{long}{number}", eventData={long: number})
+        for number in range(100)
+    ]
+    seen = [impression(experiment, number % 2, f"{long}{number}", utmSource=long) for number in range(100)]
+    for number, each in enumerate(seen):
+        each["timestamp"] -= 86_400_000 * (1 + number % 3)
+    answer = shop.client.post(f"{API}/track", json={"projectId": made["projectId"], "events": [*seen, *sent]})
+    assert answer.json()["accepted"] == 200, answer.text
+    results = f"{API}/experiments/{experiment['id']}/results"
+    deadline = time.monotonic() + 20
+    while shop.client.get(results, headers=auth).json().get("lag", {}).get("events", 1):
+        assert time.monotonic() < deadline, "projections stand still"
+        time.sleep(0.05)
+    page = f"/dashboard/experiments/{experiment['id']}"
+    return [
+        "/dashboard", project, f"{project}/settings", f"{project}/power?eventName={long}&plan.baseline=5",
+        f"{project}/experiments/new?from={experiment['id']}", page, f"{page}?by=utm_source&show=all",
+        f"{page}/edit", f"{page}/stop", f"{page}/why?q={long}1", shop.shared(project, page),
+    ]  # fmt: skip
+
+
+def test_no_name_is_wider_than_a_phone(shop: Shop, page) -> None:
+    """However long the one word is; a table that is too wide is pushed within its own box."""
+    log_in(shop, page)
+    page.set_viewport_size({"width": 375, "height": 740})
+    found = {}
+    for path in _with_long_names(shop):
+        assert page.goto(f"{shop.url}{path}").ok, path
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        if page.evaluate("document.documentElement.scrollWidth") > 375:
+            found[path] = page.evaluate(TOO_WIDE, 375)
+    assert found == {}, json.dumps(found, indent=1)
+
+
 def test_hands_that_use_no_mouse_get_everywhere(shop: Shop, page) -> None:
     """From the login to a past moment and to a file of it, by Tab, Enter and arrows alone."""
     page.goto(f"{shop.url}{shop.pages['better']}")
@@ -183,11 +246,19 @@ def test_hands_that_use_no_mouse_get_everywhere(shop: Shop, page) -> None:
     tab_to(page, ".trail a:last-child")
     page.keyboard.press("Enter")
     page.wait_for_url("**/projects/*")
+    tab_to(page, ".health .explained")
+    assert page.locator(":focus .hint").is_visible()
     tab_to(page, f"a[href='{shop.pages['better']}']")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{shop.pages['better']}")
     tab_to(page, "td[data-label=Rate] .explained")
     assert page.locator(":focus .hint").is_visible()
+    tab_to(page, "#by-day summary")
+    page.keyboard.press("Enter")
+    tab_to(page, "#by-day td:last-child")
+    hint, box = page.locator(":focus .hint").bounding_box(), page.locator(".numbers").bounding_box()
+    assert box["x"] <= hint["x"]
+    assert hint["y"] + hint["height"] <= box["y"] + box["height"]
     tab_to(page, "#at")
     with page.expect_response(lambda answer: "at=" in answer.url):
         page.keyboard.press("ArrowLeft")

@@ -16,13 +16,13 @@ from app.http.dashboard.experiment_form import (
     save_experiment,
     save_new_experiment,
 )
-from app.http.dashboard.experiment_list import experiments_page
-from app.http.dashboard.experiment_steps import step_experiment, stop_page
+from app.http.dashboard.experiment_list import back_to_experiments, experiments_page
+from app.http.dashboard.experiment_steps import back_to_experiment, step_experiment, stop_page
 from app.http.dashboard.exports import export_of_events, export_of_results
 from app.http.dashboard.live import live_results
 from app.http.dashboard.pages import HOME, as_page
 from app.http.dashboard.power import power_page
-from app.http.dashboard.projects import projects_page
+from app.http.dashboard.projects import back_to_projects, projects_page
 from app.http.dashboard.sessions import log_in, log_out, login_page, nothing_to_see
 from app.http.dashboard.why import why_page
 from app.log_writer import Overloaded, Unavailable
@@ -42,6 +42,7 @@ _pages = Router(
     "/",
     route_handlers=[
         projects_page,
+        back_to_projects,
         settings.settings_page,
         settings.arrival,
         settings.back_to_settings,
@@ -55,8 +56,10 @@ _pages = Router(
         people.new_link,
         people.no_link,
         account.account_page,
+        account.present_session,
         account.choose_password,
         experiments_page,
+        back_to_experiments,
         experiment_page,
         why_page,
         live_results,
@@ -68,6 +71,7 @@ _pages = Router(
         edit_experiment_page,
         save_experiment,
         step_experiment,
+        back_to_experiment,
         stop_page,
         power_page,
         log_out,

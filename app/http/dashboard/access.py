@@ -1,6 +1,7 @@
 """Who is logged in to the dashboard, what they may do where, and what no other site can make them do."""
 
 import hmac
+import re
 from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -11,7 +12,17 @@ from litestar.response import Redirect
 from app.find_results import owner_of
 from app.http.auth import find_login
 from app.http.backend import parse_experiment_id
-from app.http.dashboard.pages import ACCOUNT, HOME, LOGIN, LOGOUT, AnyRequest, own_path, services_of, unmasked
+from app.http.dashboard.pages import (
+    ACCOUNT,
+    HOME,
+    LOGIN,
+    LOGOUT,
+    AnyRequest,
+    WayBack,
+    own_path,
+    services_of,
+    unmasked,
+)
 from app.logins import Login
 from app.problems import Problem
 from domain import refusals
@@ -33,6 +44,8 @@ Role = UserRole
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 _READS = {"GET", "HEAD", "OPTIONS"}
+# An experiment or a project, and whatever is done with it.
+_SUBJECT = re.compile(f"{HOME}/(?:experiments|projects)/[^/]+")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -50,6 +63,7 @@ def require_role(request: AnyRequest, project_id: UUID, role: Role) -> Login:
     login = login_of(request)
     if not login.sees(project_id):
         raise Problem(404, "unknown_project", "there is no project with this projectId")
+    request.state.way_back = WayBack(f"{HOME}/projects/{project_id}", "Back to the project")
     _require(login, project_id, role)
     return login
 
@@ -73,12 +87,16 @@ async def require_experiment(request: AnyRequest, experiment_id: str, role: Role
     login = login_of(request)
     if not login.sees(project_id):
         raise refusals.ExperimentNotFound
+    request.state.way_back = WayBack(f"{HOME}/experiments/{wanted}", "Back to the experiment")
     _require(login, project_id, role)
     return project_id, wanted
 
 
 async def admit(request: AnyRequest) -> Response[Any] | None:
-    """Let only who is logged in pass, and only forms of our own pages; others go to log in, and come back."""
+    """Let only who is logged in pass, and only forms of our own pages; others go to log in, and come back.
+
+    What a script of ours asks for is refused instead: the page stays, with what was typed, and says why.
+    """
     login = await find_login(request, services_of(request))
     if login is None:
         return _ask_to_log_in(request)
@@ -86,6 +104,8 @@ async def admit(request: AnyRequest) -> Response[Any] | None:
     check_origin(request)
     await check_csrf(request)
     if login.must_choose_password and request.url.path not in {ACCOUNT, LOGOUT}:
+        if "hx-request" in request.headers:
+            raise Problem(403, "password_to_choose", "you have to choose a password of your own first")
         return Redirect(ACCOUNT, status_code=303)
     return None
 
@@ -132,9 +152,19 @@ def _require(login: Login, project_id: UUID, role: Role) -> None:
 
 
 def _ask_to_log_in(request: AnyRequest) -> Response[Any]:
-    if "hx-request" in request.headers:  # a part of a page: it is the whole page that has to go
-        return Response(None, status_code=204, headers={"HX-Redirect": LOGIN})
-    query = f"?{request.url.query}" if request.url.query else ""
-    wanted = own_path(request.url.path + query) if request.method in _READS else HOME
+    if "hx-request" in request.headers:
+        raise Problem(401, "logged_out", "you were logged out")
+    wanted = _way_back(request)
     # The first page is where a login leads anyway.
     return Redirect(LOGIN if wanted == HOME else f"{LOGIN}?next={quote(wanted, safe='')}", status_code=303)
+
+
+def _way_back(request: AnyRequest) -> str:
+    """The page that was asked for; of a form the page that it stands on, if its browser says so, or is about."""
+    if request.method in _READS:
+        return own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+    host, _, path = request.headers.get("referer", "").partition("://")[2].partition("/")
+    if host and host == request.headers.get("host"):
+        return own_path(f"/{path}")
+    subject = _SUBJECT.match(request.url.path)
+    return own_path(subject[0]) if subject else HOME

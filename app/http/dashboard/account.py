@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Response, get, post
 from litestar.response import Redirect
 
@@ -10,7 +11,7 @@ from app import logins
 from app.attempts import Key
 from app.http.auth import session_cookie
 from app.http.dashboard.access import login_of
-from app.http.dashboard.pages import HOME, AnyRequest, form_of, page, services_of
+from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, form_of, masked, page, services_of
 from app.problems import Problem
 from app.users import check_password, find_account, name_key, new_password, read_roles, set_password
 
@@ -19,6 +20,15 @@ from app.users import check_password, find_account, name_key, new_password, read
 async def account_page(request: AnyRequest) -> Response[Any]:
     """The form that asks for another password, which comes first for who has a one-time password."""
     return page(request, "account.html", problem=None)
+
+
+@get("/session", include_in_schema=False)
+async def present_session(request: AnyRequest) -> Response[bytes]:
+    """Who is logged in, and what forms carry: for a page that was opened in a session before."""
+    login = login_of(request)
+    answer = msgspec.json.encode({"name": login.name, "csrf": masked(login.csrf)})
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    return Response(answer, media_type="application/json", headers=headers)
 
 
 @post("/account", include_in_schema=False)

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from app.experiments import read_experiment
-from app.find_results import Found, asked_for
+from app.find_results import SETTLED_AFTER_SECONDS, Found, asked_for
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import HOME, AnyRequest, page, services_of
 from app.http.results import find_counted
@@ -31,12 +31,14 @@ from projections.breakdown import Dimension
 from projections.results import Detail, read_history
 
 _SLIDER_STEPS = 240
-_MINUTE = timedelta(minutes=1)
+_MINUTE_SECONDS = 60
+# What was received until then does not change any more.
+_SETTLED = timedelta(seconds=SETTLED_AFTER_SECONDS + 1)
 _DIGITS_MAX = 11
 
 
 class Slider(NamedTuple):
-    """A range of moments in epoch seconds, from the creation of the experiment to now."""
+    """A range of moments in epoch seconds, from the creation of the experiment on; its right end is now."""
 
     least: int
     most: int
@@ -69,14 +71,16 @@ async def results_page(
     """The page of results at the address `here`: an experiment's own, or that of a share link.
 
     The query may hold `asOf` (a time or a position), or `at` in epoch seconds, which is what the slider
-    sends; `goal`, the one shown over time and by segment; `by`, the dimension of the segments; `method`;
-    `variants`, `segments`, `days` and `changes`, to which page of those it is turned, or `show=all`.
+    sends, with its right end as `until`; `goal`, the one shown over time and by segment; `by`, the dimension of
+    the segments; `method`; `variants`, `segments`, `days` and `changes`, to which page of those it is turned, or
+    `show=all`.
     Behind a share link nobody is logged in: `login` is None in the template, which then shows nothing that
     changes something or leads elsewhere.
     """
     services = services_of(request)
     query, now = request.query_params, datetime.now(UTC)
-    as_of = _slid_to(query.get("at", ""), now) if "at" in query else query.get("asOf", "").strip() or None
+    slid = _slid_to(query.get("at", ""), query.get("until", ""), now)
+    as_of = slid if "at" in query else query.get("asOf", "").strip() or None
     method = query.get("method", "") or "always_valid"
     async with services.pool.connection() as connection:
         experiment = await read_experiment(connection, project_id, experiment_id)
@@ -174,20 +178,27 @@ def _look_ahead(replays: Replays, found: Found, project_id: UUID, slider: Slider
 
 def _stops(slider: Slider, now: datetime) -> tuple[datetime, ...]:
     stops = (datetime.fromtimestamp(at, UTC) for at in range(slider.least, slider.most + 1, slider.step))
-    return tuple(stop for stop in stops if stop <= now - _MINUTE)
+    return tuple(stop for stop in stops if stop <= now - _SETTLED)
 
 
-def _slid_to(seconds: str, now: datetime) -> str | None:
-    """The moment that the slider stands at; None at its right end, and for what is no moment."""
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= _DIGITS_MAX):
+def _slid_to(seconds: str, until: str, now: datetime) -> str | None:
+    """The moment that the slider stands at; None at its right end, however old the page, and for what is none."""
+    if not (_is_moment(seconds) and (not until or _is_moment(until))):
         return None
     moment = datetime.fromtimestamp(int(seconds), UTC)
-    return None if moment > now - _MINUTE else moment.isoformat()
+    is_now = moment > now - _SETTLED or (bool(until) and int(seconds) >= int(until))
+    return None if is_now else moment.isoformat()
+
+
+def _is_moment(seconds: str) -> bool:
+    return seconds.isascii() and seconds.isdigit() and len(seconds) <= _DIGITS_MAX
 
 
 def _slider(created_at: datetime, now: datetime, shown: datetime | None) -> Slider:
-    least = int(created_at.timestamp()) // 60 * 60 + 60
-    span = max(int(now.timestamp()) - least, 60)
-    step = max(60, span // _SLIDER_STEPS // 60 * 60)
-    most = least + -(-span // step) * step
+    """All but its right end have passed, so that whoever leaves that by one step comes to a past moment."""
+    least, newest = int(created_at.timestamp()) + 1, int((now - _SETTLED).timestamp())
+    step = max(1, (newest - least) // _SLIDER_STEPS)
+    if step >= _MINUTE_SECONDS:  # whole minutes, from one on
+        step, least = step // _MINUTE_SECONDS * _MINUTE_SECONDS, -(-least // _MINUTE_SECONDS) * _MINUTE_SECONDS
+    most = least + (max(newest - least, 0) // step + 1) * step
     return Slider(least, most, step, most if shown is None else int(shown.timestamp()))

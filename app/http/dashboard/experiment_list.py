@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
 from litestar import Response, get
 from litestar.params import FromPath
+from litestar.response import Redirect
 
 from app.experiments import read_experiments
 from app.find_results import find_counted_of
 from app.http.dashboard.access import require_role
-from app.http.dashboard.pages import AnyRequest, page, services_of, turned
+from app.http.dashboard.pages import HOME, AnyRequest, own_path, page, services_of, turned
 from app.projects import parse_project_id
 from app.results_shape import Results
 from app.services import Services
@@ -28,6 +29,12 @@ class Row(NamedTuple):
 
     experiment: Experiment
     results: Results | None
+
+
+@get("/projects/{project_id:str}/experiments", include_in_schema=False)
+async def back_to_experiments(project_id: FromPath[str]) -> Response[Any]:
+    """What stands before the address of a form leads to the list."""
+    return Redirect(own_path(f"{HOME}/projects/{project_id}"), status_code=303)
 
 
 @get("/projects/{project_id:str}", include_in_schema=False)

@@ -26,6 +26,12 @@ async def step_experiment(request: AnyRequest, experiment_id: FromPath[str]) -> 
     return Redirect(to, status_code=303)
 
 
+@get([f"/experiments/{{experiment_id:str}}/{step}" for step in _STEPS if step != "stop"], include_in_schema=False)
+async def back_to_experiment(experiment_id: FromPath[str]) -> Response[Any]:
+    """Who opens the address of a step goes to the experiment, where its buttons are."""
+    return Redirect(own_path(f"{HOME}/experiments/{experiment_id}"), status_code=303)
+
+
 @get("/experiments/{experiment_id:str}/stop", include_in_schema=False)
 async def stop_page(request: AnyRequest, experiment_id: FromPath[str]) -> Response[bytes]:
     """The question whether to stop it for good."""

@@ -12,6 +12,7 @@ from litestar.response import Stream
 
 from app.database import connect
 from app.export import Format, event_parts, export_results, head_of
+from app.find_results import as_position
 from app.http.dashboard.access import require_experiment, require_role
 from app.http.dashboard.pages import SECURITY_HEADERS, AnyRequest, services_of
 from app.http.dashboard.settings import PROJECT, parse_project
@@ -24,7 +25,6 @@ _MEDIA_TYPES: dict[Format, str] = {
     "ndjson": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-_POSITION_DIGITS_MAX = 18
 
 
 @get("/experiments/{experiment_id:str}/export", include_in_schema=False)
@@ -90,11 +90,12 @@ def _format(request: AnyRequest) -> Format:
 
 
 def _position(text: str, head: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _POSITION_DIGITS_MAX):
+    position = as_position(text)
+    if position is None:
         raise Problem(400, "invalid_query", "asOf is no position of the log")
-    if int(text) > head:
+    if position > head:
         raise Problem(400, "invalid_query", "asOf is beyond the end of the log")
-    return int(text)
+    return position
 
 
 def _headers(name: str) -> dict[str, str]:

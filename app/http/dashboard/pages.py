@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -38,6 +38,13 @@ ROWS_MAX = 50
 
 AnyRequest = Request[Any, Any, Any]
 _Row = TypeVar("_Row")
+
+
+class WayBack(NamedTuple):
+    """The page to go back to from a refusal: of what the address names, where it may be seen."""
+
+    address: str
+    words: str
 
 
 def page(request: AnyRequest, name: str, /, status: int = 200, **context: object) -> Response[bytes]:
@@ -80,12 +87,18 @@ def unmasked(text: str) -> str:
 
 
 def as_page(answer: Callable[..., Response[bytes]]) -> Callable[..., Response[bytes]]:
-    """The same answer as the API gives, as a page."""
+    """The same answer as the API gives, as a page; as it is to a script, which says it beside what was used."""
 
     def answer_page(request: AnyRequest, error: Exception) -> Response[bytes]:
         told = answer(request, error)
+        if "hx-request" in request.headers:
+            told.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
+            return told
         problem = msgspec.json.decode(told.content, type=ProblemBody)
-        shown = page(request, "problem.html", problem.status, problem=problem, path=request.url.path)
+        path, way_back = request.url.path, request.state.get("way_back")
+        if way_back and way_back.address == path and not request.url.query:
+            way_back = None  # it is the page that was refused
+        shown = page(request, "problem.html", problem.status, problem=problem, path=path, way_back=way_back)
         shown.headers.update(told.headers)
         return shown
 

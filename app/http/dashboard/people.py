@@ -11,7 +11,7 @@ from app.http.dashboard.access import Login, Role, require_role
 from app.http.dashboard.experiment import results_page
 from app.http.dashboard.exports import results_file
 from app.http.dashboard.live import live_stream
-from app.http.dashboard.pages import SHARED, AnyRequest, form_of, own_origin, services_of
+from app.http.dashboard.pages import SHARED, AnyRequest, WayBack, form_of, own_origin, services_of
 from app.http.dashboard.settings import PROJECT, parse_project, show_settings, to_settings
 from app.problems import Problem
 from app.share_links import find_shared, make_share_link, revoke_share_link
@@ -170,7 +170,9 @@ async def shared_live(request: AnyRequest, token: FromPath[str]) -> ServerSentEv
 
 async def _shared(request: AnyRequest, token: str) -> tuple[UUID, UUID]:
     async with services_of(request).pool.connection() as connection:
-        return await find_shared(connection, token)
+        shared = await find_shared(connection, token)
+    request.state.way_back = WayBack(f"{SHARED}/{token}", "The results that this link shares")
+    return shared
 
 
 def _refuse_to_take_over(login: Login, name: str, project_ids: list[UUID]) -> None:

@@ -1,14 +1,15 @@
 """The first page: projects, each with how many experiments it has."""
 
 from datetime import datetime
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import uuid4
 
 from litestar import Response, get
+from litestar.response import Redirect
 
 from app.experiments import count_experiments
 from app.http.dashboard.access import login_of
-from app.http.dashboard.pages import AnyRequest, page, services_of, turned
+from app.http.dashboard.pages import HOME, AnyRequest, page, services_of, turned
 from app.problems import Problem
 from app.projects import Project, read_arrived, read_projects
 from app.sheets import Sheet
@@ -23,6 +24,12 @@ class ProjectRow(NamedTuple):
     running: int
     others: str
     changed_at: datetime | None
+
+
+@get(["/projects", "/experiments"], include_in_schema=False)
+async def back_to_projects() -> Response[Any]:
+    """Who opens the address at which a project was made, or the beginning of one, goes to the list of all."""
+    return Redirect(HOME, status_code=303)
 
 
 @get("/", include_in_schema=False)

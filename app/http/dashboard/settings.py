@@ -1,6 +1,6 @@
 """A project's settings: the snippet, what arrives, secret keys, allowed origins; people and links in people.py."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,7 @@ from app.http.dashboard.projects import show_projects
 from app.problems import Problem
 from app.projects import change_origins, create_project, read_arrived
 from app.script import render_async_snippet, render_snippet
-from app.secret_keys import read_keys, rotate_key
+from app.secret_keys import GRACE, read_keys, rotate_key
 from app.share_links import read_share_links
 from app.sheets import Sheet
 from app.users import User, read_users
@@ -47,7 +47,13 @@ async def arrival(request: AnyRequest, project_id: FromPath[str]) -> Response[An
     return page(request, "arrival.html", arrived=True) if arrived else Response(None, status_code=204)
 
 
-@get([f"{PROJECT}/{part}" for part in ("secret-keys", "origins", "users", "share-links")], include_in_schema=False)
+_FORMS = (
+    *("secret-keys", "origins", "users", "share-links", "share-links/{link_id:str}/revoke"),
+    *(f"users/{{user_id:str}}/{change}" for change in ("role", "remove", "password")),
+)
+
+
+@get([f"{PROJECT}/{form}" for form in _FORMS], include_in_schema=False)
 async def back_to_settings(project_id: FromPath[str]) -> Response[Any]:
     """Who opens the address of a form goes to the page that it stands on."""
     return to_settings(parse_project(project_id))
@@ -73,10 +79,11 @@ async def new_key(request: AnyRequest, project_id: FromPath[str]) -> Response[An
     """A new secret key, shown this once; the form says which one was the newest, so that twice is once."""
     wanted = parse_project(project_id)
     login = require_role(request, wanted, "owner")
-    newest = _parse_time((await form_of(request)).get("newest", ""))
+    form = await form_of(request)
+    newest, grace = _parse_time(form.get("newest", "")), timedelta(0) if "at_once" in form else GRACE
     async with services_of(request).pool.connection() as connection:
         try:
-            issued = await rotate_key(connection, wanted, actor=login.actor, newest=newest)
+            issued = await rotate_key(connection, wanted, actor=login.actor, newest=newest, grace=grace)
         except Problem as problem:
             return await show_settings(request, wanted, failed="keys", problem=problem)
     services_of(request).changed(wanted)

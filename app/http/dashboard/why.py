@@ -1,6 +1,5 @@
 """Why was this counted: one visitor or one event of an experiment, with the rule that decided."""
 
-import re
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,8 +8,10 @@ from litestar import Response, get
 from litestar.params import FromPath
 from psycopg import AsyncConnection
 
+from app.find_results import as_position
 from app.http.dashboard.access import require_experiment
 from app.http.dashboard.pages import AnyRequest, page, services_of
+from app.templates.numbers import counted
 from domain import refusals
 from domain.attribution import UnattributedReason
 from domain.plan import Epoch, Experiment
@@ -18,8 +19,6 @@ from projections import explain
 from projections.explain import Explained, LogEvent, Visitor
 
 _QUERY_CHARACTERS_MAX = 256
-_POSITION_DIGITS_MAX = 18
-_THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 
 
 class Asked(NamedTuple):
@@ -46,7 +45,7 @@ async def why_page(request: AnyRequest, experiment_id: FromPath[str]) -> Respons
     text = request.query_params.get("q", "").strip()[:_QUERY_CHARACTERS_MAX].replace("\0", "")
     project = await services.projects.get(services.pool, project_id)
     asked = visitor = None
-    first_position = _as_position(request.query_params.get("from", ""))
+    first_position = as_position(request.query_params.get("from", ""))
     async with services.pool.connection() as connection:
         if text:
             asked, visitor = await _find(connection, project_id, wanted, text, first_position)
@@ -111,7 +110,7 @@ def _holds(visitor: Visitor, event: LogEvent) -> bool:
 async def _find_event(
     connection: AsyncConnection[Any], project_id: UUID, text: str
 ) -> tuple[str | None, LogEvent | None, str | None]:
-    position = _as_position(text.removeprefix("#"))
+    position = as_position(text.removeprefix("#"))
     if position is not None:
         event = await explain.event_at(connection, project_id, position)
         return "position", event, None if event else "The log has no event at this position, or it is archived."
@@ -179,15 +178,8 @@ def _rule(event: Explained, reason: UnattributedReason | None, plan: Experiment)
         return "Came while nothing was counted: before the experiment began, or after it was stopped."
     if event.explicit:
         return "Names the experiment and the variant, and contradicts no exposure: counts, whatever the window."
-    hours = plan.attribution_window_hours
-    return f"Names no experiment; happened after the first exposure and within {hours} hours of it."
-
-
-def _as_position(text: str) -> int | None:
-    """A position as exports or as pages write it."""
-    digits = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
-    is_one = digits.isascii() and digits.isdigit() and len(digits) <= _POSITION_DIGITS_MAX
-    return int(digits) if is_one else None
+    window = counted(plan.attribution_window_hours, "hour")
+    return f"Names no experiment; happened after the first exposure and within {window} of it."
 
 
 def _as_uuid(text: str) -> UUID | None:

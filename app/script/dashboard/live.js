@@ -4,11 +4,17 @@
 // differs is changed: focus, selection, open details and what was typed stay. A tab in the background has no stream.
 import { Idiomorph } from "idiomorph/dist/idiomorph.esm.js";
 
+import { problemIn } from "./refusals.js";
+import { momentOf } from "./slider.js";
+
 const PAUSE_MS = 1000;
 // A page that takes long is asked for less often.
 const PAUSE_SHARE = 9;
 const AGAIN_MS = 10_000;
 const AGAIN_MS_MAX = 300_000;
+// A stream says something every five seconds, and a browser comes back to one that has ended after five.
+const LOST_MS = 15_000;
+const ANSWER_MS_MAX = 10_000;
 
 const isTouched = (form) => form.contains(form.ownerDocument.activeElement) || [...form.elements].some((field) =>
   field.options
@@ -44,11 +50,14 @@ export const keepLive = (document, htmx) => {
   let isOver = false;
   let isFetching = false;
   let isBehind = false;
+  let heardAt = Date.now();
+  let silence = 0;
 
   const shown = () => document.querySelector("[data-live]");
 
   const close = () => {
     clearTimeout(again);
+    clearTimeout(silence);
     stream?.close();
     stream = null;
   };
@@ -56,6 +65,42 @@ export const keepLive = (document, htmx) => {
   const say = (words) => {
     const lag = document.getElementById("lag");
     if (lag && lag.textContent !== words) lag.textContent = words;
+  };
+
+  const end = (words) => {
+    isOver = true;
+    close();
+    say(words);
+  };
+
+  // Whether the browser knows that the stream is lost, or waits for one that a network has swallowed.
+  const lose = () => {
+    say(`Nothing was heard from the server since ${momentOf(heardAt / 1000)}: these numbers are those of then.`);
+    if (stream.readyState !== EventSource.CLOSED) open();
+  };
+
+  const hear = () => {
+    heardAt = Date.now();
+    clearTimeout(silence);
+    silence = setTimeout(lose, LOST_MS);
+  };
+
+  // A browser does not say why a stream was refused: a session that is over, or a link, does not come back.
+  const askWhy = async (address) => {
+    try {
+      const answer = await fetch(address, {
+        headers: { "HX-Request": "true" },
+        signal: AbortSignal.timeout(ANSWER_MS_MAX),
+      });
+      if (answer.ok) {
+        await answer.body.cancel();
+        return null;
+      }
+      const problem = problemIn(answer.status, await answer.text());
+      return [401, 403, 404].includes(problem.status) ? problem.detail : null;
+    } catch (error) {
+      return null;
+    }
   };
 
   const renew = async () => {
@@ -93,17 +138,23 @@ export const keepLive = (document, htmx) => {
     if (!place || document.hidden || isOver) return;
     const opened = new EventSource(`${place.dataset.live}?after=${place.dataset.position}`);
     stream = opened;
-    opened.addEventListener("moved", () => renew());
-    opened.addEventListener("lag", ({ data }) => say(data));
-    opened.addEventListener("open", () => { wait = AGAIN_MS; });
-    opened.addEventListener("over", ({ data }) => {
-      isOver = true;
-      close();
+    silence = setTimeout(lose, LOST_MS);
+    opened.addEventListener("moved", () => {
+      hear();
+      renew();
+    });
+    opened.addEventListener("lag", ({ data }) => {
+      hear();
       say(data);
     });
-    opened.addEventListener("error", () => {
+    opened.addEventListener("open", () => { wait = AGAIN_MS; });
+    opened.addEventListener("over", ({ data }) => end(data));
+    opened.addEventListener("error", async () => {
       // A stream that was refused is not tried again by the browser itself.
       if (opened !== stream || opened.readyState !== EventSource.CLOSED) return;
+      const why = await askWhy(opened.url);
+      if (opened !== stream) return;
+      if (why) return end(`These numbers stand still: ${why}.`);
       again = setTimeout(open, wait);
       wait = Math.min(2 * wait, AGAIN_MS_MAX);
     });
@@ -112,5 +163,9 @@ export const keepLive = (document, htmx) => {
   document.addEventListener("visibilitychange", open);
   window.addEventListener("pagehide", close);
   window.addEventListener("pageshow", open);
-  document.addEventListener("htmx:afterSettle", () => { if (shown() !== place) open(); });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (shown() === place) return;
+    heardAt = Date.now();
+    open();
+  });
 };

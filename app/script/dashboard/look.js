@@ -3,6 +3,8 @@
 // The other end is ../source/preview.js, where the messages are described. The form goes to the server first, which
 // checks and sanitises it: a page is shown what would be stored, and nothing else.
 import { matchesUrl } from "../source/assignment.js";
+import { problemIn, problemOf, wordsOf } from "./refusals.js";
+import { renewTokens } from "./session.js";
 
 const QUIET_MS = 300;
 const ANSWER_MS_MAX = 4000;
@@ -66,20 +68,27 @@ export const lookAtPages = (document) => {
   };
 
   const ask = async () => {
-    const asked = form();
-    const body = new URLSearchParams(new FormData(asked));
+    const send = () => fetch(form().dataset.look, {
+      method: "POST",
+      headers: { "HX-Request": "true" },
+      body: new URLSearchParams(new FormData(form())),
+    });
     questions += 1;
     const question = questions;
     try {
-      const answer = await fetch(asked.dataset.look, { method: "POST", body });
-      if (!answer.ok) throw new Error(answer.status);
+      let answer = await send();
+      if (answer.status === 403) { // perhaps only since somebody logged in again
+        await renewTokens(document);
+        answer = await send();
+      }
+      if (!answer.ok) throw problemIn(answer.status, await answer.text());
       const told = await answer.json();
       // An answer that a later question has overtaken is of a form that is no more.
       if (question !== questions) return;
       held = told;
-    } catch (error) {
+    } catch (thrown) {
       if (question !== questions) return;
-      return says("The server did not take the form: load this page again, and log in if you are asked to.");
+      return says(wordsOf(problemOf(thrown)).textContent);
     }
     offerVariants();
     show();
