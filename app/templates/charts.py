@@ -277,12 +277,19 @@ def _counts(
 
 
 def _lift_scale(rows: list[list[Lift]]) -> tuple[float, float, float] | None:
-    """Ends and step of an axis that shows the last band whole: those of the first days go beyond it."""
-    marks = [mark for lifts in rows for mark in lifts[-1] if mark is not None]
-    marks += [lift.estimate for lifts in rows for lift in lifts[len(lifts) // 2 :] if lift.estimate is not None]
-    if not marks:
+    """Ends and step of an axis that shows the last band whole, and of what was before as much again beside it.
+
+    Bands of the first days would leave no room for the others: they go beyond it.
+    """
+    seen = [lift.estimate for lifts in rows for lift in lifts if lift.estimate is not None]
+    if not seen:
         return None
-    low, high = min(0.0, *marks), max(0.0, *marks)
+    last = [mark for lifts in rows for mark in lifts[-1] if mark is not None] or seen
+    low, high = min(0.0, *last), max(0.0, *last)
+    least, most = low - (high - low), high + (high - low)
+    later = [mark for lifts in rows for lift in lifts[len(lifts) // 2 :] for mark in lift if mark is not None]
+    marks = [min(max(mark, least), most) for mark in (*seen, *later)]
+    low, high = min([low, *marks]), max([high, *marks])
     if low == high:  # every lift is exactly none
         low, high = -0.01, 0.01
     step = _nice_step(high - low)
