@@ -18,9 +18,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from app.settings import SafetySetting, Settings
-from projections.generations import RebuildRunningError, ensure_live, has_layout, rebuild
+from projections.generations import OtherLayoutError, RebuildRunningError, ensure_live, live_layout, rebuild
 from projections.migrate import migrate
 from projections.partitions import ensure_partitions
+from projections.registry import LAYOUT
 
 # What the write path needs beyond PostgreSQL's defaults.
 _CONFIGURATION = """\
@@ -199,8 +200,8 @@ async def prepare_database(
 ) -> list[str]:
     """Migrate and make sure that events and projections have somewhere to go; the migrations applied now.
 
-    Derived tables of another layout are derived anew beside those that an older program still reads;
-    `archive` is the directory of what was archived of the log.
+    Derived tables of an older layout are derived anew beside those that an older program still reads; those of a
+    newer one stay, as it may be at work. `archive` is the directory of what was archived of the log.
     Before it changes anything it raises EncodingError where the database is not UTF-8, and UnsafeSettingsError
     unless what is off is allowed.
     """
@@ -210,13 +211,15 @@ async def prepare_database(
         applied = await migrate(connection)
         await ensure_partitions(connection, datetime.now(UTC))
         await ensure_live(connection)
-        while not await has_layout(connection):
+        while (layout := await live_layout(connection)) < LAYOUT:
             await _derive_anew(url, connection, archive)
+        if layout > LAYOUT:
+            _log.warning("%s", OtherLayoutError(layout))
         return applied
 
 
 async def _derive_anew(url: str, keeper: psycopg.AsyncConnection[Any], archive: Path | None) -> None:
-    _log.warning("the derived tables are those of another version: deriving them anew from the log")
+    _log.warning("the derived tables are those of an older version: deriving them anew from the log")
     try:
         async with await connect(url) as builder:
             await rebuild(builder, keeper, archive=archive)

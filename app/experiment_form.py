@@ -250,12 +250,12 @@ def patch_of(form: ExperimentForm, body: NewExperiment, experiment: Experiment) 
     return ExperimentPatch(**fields, variants=variants)
 
 
-def drop_blank_rows(form: ExperimentForm) -> None:
-    """Take out the variants, changes and goals that were added and never filled in."""
+def drop_blank_rows(form: ExperimentForm, *, variants_too: bool = True) -> None:
+    """Take out the changes and goals that were added and never filled in; variants if they are to go, too."""
     for variant in form.variants:
         variant.changes = [change for change in variant.changes if not is_blank(change)]
     for place in range(len(form.variants) - 1, VARIANTS_MIN - 1, -1):
-        if _is_untouched(form, place):
+        if variants_too and _is_untouched(form, place):
             del form.variants[place]
             _move_control(form, place)
     form.goals = [goal for goal in form.goals if (goal.name + goal.event_type + goal.event_name).strip()]

@@ -85,7 +85,7 @@ async def front_door() -> Response[Any]:
 def _answer_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """As a page where the dashboard has none: what no route takes does not come to its own handlers."""
     answer = problems.answer_http_exception
-    return (as_page(answer) if request.url.path.startswith(f"{HOME}/") else answer)(request, error)
+    return (as_page(answer) if f"{request.url.path}/".startswith(f"{HOME}/") else answer)(request, error)
 
 
 def _services(state: State) -> Services:

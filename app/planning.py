@@ -274,7 +274,8 @@ def _typed_or_seen(
 
 
 def _percent(errors: list[FieldError], field: str, text: str) -> float | None:
-    number = _number(errors, field, text)
+    # Nobody means thousands: a comma would stand for a point.
+    number = _number(errors, field, text.replace(",", " "))
     return None if number is None else number / 100
 
 

@@ -82,9 +82,8 @@ def answer_overloaded(_request: Request[Any, Any, Any], error: Overloaded | Unav
 
 
 def answer_replaced(_request: Request[Any, Any, Any], error: OtherLayoutError) -> Response[bytes]:
-    """503: what this server would read may mean something else by now; another one may answer."""
-    retry = {"Retry-After": RETRY_AFTER_SECONDS}
-    return _response(503, "server_outdated", str(type(error).__doc__), headers=retry)
+    """503: what this server would read may mean something else than it seems; another one may answer."""
+    return _response(503, "other_version", str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def answer_archive(_request: Request[Any, Any, Any], error: ArchiveError) -> Response[bytes]:

@@ -56,8 +56,10 @@ def decided(
 
 def pace_of(counted: Counted, time: datetime | None, info: float | None) -> Pace:
     """In how many days its visitors came until the moment of the results, and whether the experiment has ended."""
-    days = None if counted.days is None or time is None else _days_of(counted.days, counted.plan.started_at, time)
-    return Pace(days, info, counted.plan.status == "stopped" or (info is not None and info >= 1.0))
+    ended = counted.plan.status == "stopped" or (info is not None and info >= 1.0)
+    if counted.days is None or time is None:
+        return Pace(None, info, ended)
+    return Pace(_days_of(counted.days, counted.plan.started_at, time), info, ended, _left_out(counted.days) > 0)
 
 
 def _days_of(days: Days, started_at: datetime | None, until: datetime) -> float:
@@ -69,8 +71,11 @@ def _days_of(days: Days, started_at: datetime | None, until: datetime) -> float:
     begin, end = _midnight(days.first), _midnight(days.last) + _DAY
     if started_at is not None and started_at.date() == days.first:
         begin = started_at
-    without = (days.last - days.first).days + 1 - days.with_visitors
-    return max(0.0, (max(min(until, end), begin) - begin) / _DAY - without)
+    return max(0.0, (max(min(until, end), begin) - begin) / _DAY - _left_out(days))
+
+
+def _left_out(days: Days) -> int:
+    return (days.last - days.first).days + 1 - days.with_visitors
 
 
 def _midnight(day: date) -> datetime:

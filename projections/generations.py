@@ -38,7 +38,15 @@ _Answer = TypeVar("_Answer")
 
 
 class OtherLayoutError(Exception):
-    """Results stand in tables of another version of prooflog by now: this server has to be replaced."""
+    """The live tables are those of another version: what is read there may mean something else than it seems."""
+
+    def __init__(self, layout: int) -> None:
+        which = (
+            "a newer version of prooflog: replace this server"
+            if layout > LAYOUT
+            else "an older version of prooflog: start this one again"
+        )
+        super().__init__(f"results stand in tables of {which}, or run `prooflog projections rebuild` with it")
 
 
 class RebuildRunningError(Exception):
@@ -91,10 +99,9 @@ async def ensure_live(connection: AsyncConnection[Any]) -> None:
             await _create(connection, "live")
 
 
-async def has_layout(connection: AsyncConnection[Any]) -> bool:
-    """Whether the live generation has the tables that this program knows."""
-    row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
-    return row is not None and row[1] == LAYOUT
+async def live_layout(connection: AsyncConnection[Any]) -> int:
+    """Which tables the live generation has; this program knows those of LAYOUT."""
+    return (await _live(connection))[1]
 
 
 async def own_schema(connection: AsyncConnection[Any]) -> str:
@@ -104,7 +111,7 @@ async def own_schema(connection: AsyncConnection[Any]) -> str:
     """
     generation, layout = await _live(connection)
     if layout != LAYOUT:
-        raise OtherLayoutError("the live projection tables are those of another version of prooflog")
+        raise OtherLayoutError(layout)
     return schema_of(generation)
 
 
@@ -276,7 +283,7 @@ async def _flip(
             ends = await _rebuilt_ends(builder, project_id, old, position)
             await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
         differences = []
-        if await has_layout(builder):
+        if await live_layout(builder) == LAYOUT:
             for project_id in positions:
                 differences += await compare(builder, project_id, old, new)
         for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
@@ -366,7 +373,7 @@ async def _rebuilt_ends(
 
 async def _ends(connection: AsyncConnection[Any], project_id: UUID, schema: str) -> list[int] | None:
     """Where a project has snapshots in a generation, for another to have them too; None in other layouts."""
-    if not await has_layout(connection):
+    if await live_layout(connection) != LAYOUT:
         return None
     cursor = await connection.execute(
         SQL("select position from {}.projection_snapshot where project_id = %s order by position").format(

@@ -40,7 +40,10 @@ class Detail(NamedTuple):
 
 
 class Days(NamedTuple):
-    """The days (UTC) of first exposures: the first, the last, and on how many of them somebody came."""
+    """The days (UTC) of first exposures: the first, the last, and how many there are.
+
+    Those with a fiftieth of the visitors of the busiest one at least: fewer may have clocks that are wrong.
+    """
 
     first: date
     last: date

@@ -45,11 +45,15 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How the experiment goes on: days so far, None when unknown; the share of a stated horizon; the end."""
+    """How the experiment goes on: days so far, None when unknown; the share of a stated horizon; the end.
+
+    With `has_gaps`, days without visitors were left out of them.
+    """
 
     days: float | None = None
     info: float | None = None
     ended: bool = False
+    has_gaps: bool = False
 
 
 def advise_goal(goal: JudgedGoal, pace: Pace) -> Advice:
@@ -66,7 +70,7 @@ def advise_goal(goal: JudgedGoal, pace: Pace) -> Advice:
     if pace.ended:
         return Advice("do_not_ship", f"{about} shows no improvement.", [])
     days = _days_left(goal, pace)
-    return Advice("keep_running", f"{about} is not decided yet{_about(days)}.", [], days)
+    return Advice("keep_running", f"{about} is not decided yet{_about(days, pace)}.", [], days)
 
 
 def advise(action: int, variant: int, goals: list[JudgedGoal], pace: Pace, unhealthy: list[str]) -> Advice:
@@ -91,7 +95,9 @@ def advise(action: int, variant: int, goals: list[JudgedGoal], pace: Pace, unhea
             return Advice("do_not_ship", "Do not ship: no variant improves without doing harm.", reasons)
         return Advice("do_not_ship", "Do not ship: the experiment ended without an improvement shown.", reasons)
     waiting = _days_left_of(primaries, pace)
-    return Advice("keep_running", f"Keep running{_about(waiting)}.", reasons + _waiting_for(guardrails), waiting)
+    return Advice(
+        "keep_running", f"Keep running{_about(waiting, pace)}.", reasons + _waiting_for(guardrails), waiting
+    )
 
 
 def _advise_guardrail(goal: JudgedGoal, pace: Pace) -> Advice:
@@ -127,10 +133,11 @@ def _days(needed_share: float, pace: Pace) -> int | None:
     return days if 0 < days <= _DAYS_MAX else None
 
 
-def _about(days: int | None) -> str:
+def _about(days: int | None, pace: Pace) -> str:
     if days is None:
         return ""
-    return f", for about {days} more day{'s' if days > 1 else ''} if the difference seen is real"
+    which = " with visitors" if pace.has_gaps else ""
+    return f", for about {days} more day{'s' if days > 1 else ''}{which} if the difference seen is real"
 
 
 def _against(goal: JudgedGoal) -> list[str]:

@@ -101,13 +101,15 @@ def compare_arms(
     family = Family.of(control.n, treatment.n, level)
     if kind == "conversion":
         limits = limits_of.of_rates(control, treatment, family, terms, progress)
-        bayes = _second_view_of_rates(control, treatment, terms)
+        bayes = posterior.ratio_of_rates_posterior(
+            control.sum, control.n, treatment.sum, treatment.n, terms.prior_log_ratio_sd
+        )
         means = control.mean, treatment.mean
     else:
         moments = of_means(control, treatment)
         least = _least_lift(kind) if least_lift is None else least_lift
         limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-        bayes = _second_view_of_moments(moments, terms)
+        bayes = _second_view_of_moments(moments, control, treatment, kind, terms)
         means = moments.mean0, moments.mean1
     return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
 
@@ -132,7 +134,7 @@ def compare_moments(
     family = Family.of(control.n, treatment.n, level)
     least = _least_lift(kind) if least_lift is None else least_lift
     limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-    bayes = _second_view_of_moments(moments, terms)
+    bayes = _second_view_of_moments(moments, control, treatment, kind, terms)
     usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
     means = moments.mean0, moments.mean1
     found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
@@ -223,31 +225,35 @@ def rarer_outcomes(control: Arms, treatment: Arms) -> Floats:
 
 
 @np.errstate(all="ignore")
-def _second_view_of_rates(control: Arms, treatment: Arms, terms: Terms) -> tuple[Floats, Floats]:
-    # Of an arm where everybody converts: half a visitor did not.
-    spread0, spread1 = (np.maximum(1.0 - arm.mean, 0.5 / arm.n) / arm.n for arm in (control, treatment))
-    return posterior.ratio_of_means_posterior(
-        control.mean, spread0, treatment.mean, spread1, terms.prior_log_ratio_sd
+def _second_view_of_moments(
+    moments: Moments, control: Arms, treatment: Arms, kind: Kind, terms: Terms
+) -> tuple[Floats, Floats]:
+    mean0, mean1, v0, v1, covariance = np.broadcast_arrays(
+        moments.mean0, moments.mean1, moments.v0, moments.v1, moments.covariance
     )
-
-
-@np.errstate(all="ignore")
-def _second_view_of_moments(moments: Moments, terms: Terms) -> tuple[Floats, Floats]:
-    mean0, mean1, v0, v1 = moments.mean0, moments.mean1, moments.v0, moments.v1
-    known = np.isfinite(mean0) & np.isfinite(mean1) & np.isfinite(v0 + v1) & (mean0 > 0.0) & (mean1 > 0.0)
-    mean0, mean1 = np.where(known, mean0, 1.0), np.where(known, mean1, 1.0)
-    v0, v1 = np.where(known, v0, 1.0), np.where(known, v1, 1.0)
-    if not np.any(moments.covariance):
-        spreads = (
+    if kind == "conversion":  # both variances are those of the common rate
+        common = (control.sum + treatment.sum) / (control.n + treatment.n)
+        spread0, spread1 = v0 / common, v1 / common
+    else:
+        spread0, spread1 = (
             np.maximum(v, mean * mean * _RELATIVE_VARIANCE_MIN) / mean for mean, v in ((mean0, v0), (mean1, v1))
         )
-        chance, loss = posterior.ratio_of_means_posterior(
-            mean0, next(spreads), mean1, next(spreads), terms.prior_log_ratio_sd
+        # Of an arm where nobody did anything it is what it is in the other.
+        spread0, spread1 = (
+            np.where(mean0 == 0.0, spread1 * moments.n1 / moments.n0, spread0),
+            np.where(mean1 == 0.0, spread0 * moments.n0 / moments.n1, spread1),
         )
-    else:
-        variance = v0 / mean0 / mean0 + v1 / mean1 / mean1 - 2.0 * moments.covariance / mean0 / mean1
-        known = known & (variance > 0.0)
-        chance, loss = posterior.log_ratio_posterior(
-            np.log(mean1 / mean0), np.where(known, variance, 1.0), terms.prior_log_ratio_sd
-        )
+    known = (mean0 >= 0.0) & (mean1 >= 0.0) & (spread0 > 0.0) & (spread1 > 0.0) & np.isfinite(spread0 + spread1)
+    count0, each0, count1, each1 = (np.where(known, each, 1.0) for each in (mean0, spread0, mean1, spread1))
+    found = posterior.ratio_of_means_posterior(count0, each0, count1, each1, terms.prior_log_ratio_sd)
+    # Means that move together: a normal law about the ratio seen.
+    variance = v0 / mean0 / mean0 + v1 / mean1 / mean1 - 2.0 * covariance / mean0 / mean1
+    log_ratio = np.log(mean1 / mean0)
+    together = covariance != 0.0
+    usable = np.isfinite(log_ratio) & (variance > 0.0)
+    by_ratio = posterior.log_ratio_posterior(
+        np.where(usable, log_ratio, 0.0), np.where(usable, variance, 1.0), terms.prior_log_ratio_sd
+    )
+    known = np.where(together, usable, known)
+    chance, loss = (np.where(together, *each) for each in zip(by_ratio, found, strict=True))
     return np.where(known, chance, np.nan), np.where(known, loss, np.nan)

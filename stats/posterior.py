@@ -1,5 +1,7 @@
 """The Bayesian second view: a posterior under a stated normal prior, and what a choice risks."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stats import special
@@ -9,6 +11,8 @@ from stats.saddle_point import Floats
 _NEWTON_STEPS_MAX = 60
 _NEWTON_STEP_MAX = 1.0
 _NEWTON_TOLERANCE = 1e-9
+# A rate that is 1 is taken to leave out so many.
+_REST_MIN = 1e-12
 
 
 @np.errstate(all="ignore")
@@ -49,7 +53,6 @@ def log_ratio_posterior(estimate: Floats, variance: Floats, prior_sd: float) -> 
     return chance, loss
 
 
-@np.errstate(all="ignore")
 def ratio_of_means_posterior(
     mean0: Floats, spread0: Floats, mean1: Floats, spread1: Floats, prior_sd: float
 ) -> tuple[Floats, Floats]:
@@ -61,19 +64,56 @@ def ratio_of_means_posterior(
     ratio that was seen knows next to nothing of an arm that nearly nobody converts in, and leaves the prior as it
     was. So the posterior is taken as normal about its own maximum, which Newton's method finds: it is concave.
     """
-    events1 = mean1 / spread1
-    events, offset = mean0 / spread0 + events1, np.log(spread0 / spread1)
+    with np.errstate(all="ignore"):
+        events1 = mean1 / spread1
+        events, offset = mean0 / spread0 + events1, np.log(spread0 / spread1)
+
+    def slope(x: Floats) -> tuple[Floats, Floats]:
+        share = special.expit(x + offset)
+        return events1 - events * share, events * share * (1.0 - share)
+
+    return _about_maximum(slope, np.broadcast_shapes(np.shape(events), np.shape(offset)), prior_sd)
+
+
+def ratio_of_rates_posterior(
+    s0: Floats, n0: Floats, s1: Floats, n1: Floats, prior_sd: float
+) -> tuple[Floats, Floats]:
+    """Give the same for two rates, s of n each, by their binomial likelihood, whatever the rates.
+
+    Rate 0 is at each log ratio x the one that fits best (Koopman 1984), so that slope and information are those
+    of the score test of a ratio: (s1 - n1 p1) / (1 - p1) and 1 / ((1 - p0) / (n0 p0) + (1 - p1) / (n1 p1)).
+    """
+
+    def slope(x: Floats) -> tuple[Floats, Floats]:
+        ratio = np.exp(x)
+        a, b, c = (n0 + n1) * ratio, n0 + s1 + (n1 + s0) * ratio, s0 + s1
+        # The smaller root of a p^2 - b p + c = 0, in the form that does not cancel.
+        p0 = 2.0 * c / (b + np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0)))
+        p1 = ratio * p0
+        q0, q1 = np.maximum(1.0 - p0, _REST_MIN), np.maximum(1.0 - p1, _REST_MIN)
+        return (s1 - n1 * p1) / q1, 1.0 / (q0 / (n0 * p0) + q1 / (n1 * p1))
+
+    shapes = (np.shape(each) for each in (s0, n0, s1, n1))
+    return _about_maximum(slope, np.broadcast_shapes(*shapes), prior_sd)
+
+
+@np.errstate(all="ignore")
+def _about_maximum(
+    slope: Callable[[Floats], tuple[Floats, Floats]], shape: tuple[int, ...], prior_sd: float
+) -> tuple[Floats, Floats]:
+    """Take the posterior as normal about its maximum; `slope` gives a log likelihood's, and its information."""
     precision = 1.0 / (prior_sd * prior_sd)
-    mode = np.zeros(np.broadcast_shapes(np.shape(events), np.shape(offset)))
-    goes_on = np.ones(mode.shape, dtype=np.bool_)  # each stops by itself, whatever stands beside it
+    mode, goes_on = (
+        np.zeros(shape),
+        np.ones(shape, dtype=np.bool_),
+    )  # each stops by itself, whatever stands beside it
     for _ in range(_NEWTON_STEPS_MAX):
-        share = special.expit(mode + offset)
-        step = (events1 - events * share - mode * precision) / (events * share * (1.0 - share) + precision)
+        gradient, information = slope(mode)
+        step = (gradient - mode * precision) / (information + precision)
         mode = mode + np.where(goes_on, np.clip(step, -_NEWTON_STEP_MAX, _NEWTON_STEP_MAX), 0.0)
         goes_on = goes_on & (np.abs(step) > _NEWTON_TOLERANCE)
         if not goes_on.any():
             break
-    share = special.expit(mode + offset)
-    sd = 1.0 / np.sqrt(events * share * (1.0 - share) + precision)
-    chance, loss, _ = chance_and_losses(mode, sd)
+    _, information = slope(mode)
+    chance, loss, _ = chance_and_losses(mode, 1.0 / np.sqrt(information + precision))
     return chance, loss

@@ -16,7 +16,7 @@ from app.settings import Settings
 from domain.refusals import Refusal
 from projections.archived_log import ArchiveError
 from projections.catch_up import LogGapError
-from projections.generations import RebuildRunningError
+from projections.generations import OtherLayoutError, RebuildRunningError
 from projections.migrate import MigrationChangedError
 
 Connection = psycopg.AsyncConnection[Any]
@@ -48,7 +48,7 @@ def told_in_one_line() -> Iterator[None]:
     except (Problem, Refusal) as refusal:
         lines = [str(refusal), *(f"  {error.path}: {error.reason}" for error in refusal.errors)]
         raise click.ClickException("\n".join(lines)) from None
-    except (ArchiveError, LogGapError, MigrationChangedError, RebuildRunningError) as error:
+    except (ArchiveError, LogGapError, MigrationChangedError, OtherLayoutError, RebuildRunningError) as error:
         raise click.ClickException(str(error)) from None
     except (EncodingError, UnsafeSettingsError) as error:
         raise click.ClickException(str(error)) from None

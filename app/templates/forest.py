@@ -178,7 +178,7 @@ def _folded(name: str, room: float) -> list[str]:
     most = max(1, int(room * len(name) / max(_width(name), 1.0)))
     lines, kept = textwrap.wrap(name, most) or [name], min(len(name), _LINES_MAX * most)
     while len(lines) > _LINES_MAX:
-        kept -= 2
+        kept = max(kept - 2, 2)
         lines = textwrap.wrap(f"{name[: kept // 2].rstrip()}…{name[-(kept // 2) :].lstrip()}", most)
     return lines
 

@@ -98,7 +98,9 @@ def plain(number: float) -> str:
 
 def e_value(number: float | None) -> str:
     """An e-value, in which only the size counts."""
-    if number is None or number < _PLAIN_MIN:
+    if number is None:
+        return "–"
+    if number < _PLAIN_MIN:
         return f"<{SPACE}{_PLAIN_MIN}"
     if number >= _E_VALUE_MAX:
         return f">{SPACE}{_E_VALUE_MAX:,.0f}"

@@ -51,13 +51,19 @@ select json_build_object(
             group by experiment_id
         ) told
     ) end,
-    -- Of the days of first exposures the first one, the last one, and on how many of them somebody came.
+    -- Of the days of first exposures the first one, the last one, and how many; a clock that is wrong makes none.
     'days', (
         select coalesce(json_object_agg(experiment_id, days), '{}')
         from (
-            select experiment_id, json_build_array(min(day), max(day), count(distinct day)) as days
-            from variant_tally
-            where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s) and visitors <> 0
+            select experiment_id, json_build_array(min(day), max(day), count(*)) as days
+            from (
+                select experiment_id, day, sum(visitors) as visitors,
+                       max(sum(visitors)) over (partition by experiment_id) as most
+                from variant_tally
+                where project_id = %(project_id)s and experiment_id = any(%(experiment_ids)s) and visitors <> 0
+                group by experiment_id, day
+            ) seen
+            where visitors * 50 >= most
             group by experiment_id
         ) told
     ),

@@ -205,7 +205,10 @@ async def test_an_open_page_gets_the_token_of_another_session_only_by_asking_for
     form = {"project_id": str(uuid.uuid4()), "name": "Typed long ago"}
     refused = await browser.post("/dashboard/projects", data={**form, "csrf": old})
     assert (refused.status_code, "this form is not of your present login" in refused.text) == (403, True)
-    told = await browser.get("/dashboard/session", headers={"Origin": "https://evil.example"})
+    assert (await browser.get("/dashboard/session")).headers["location"] == "/dashboard/account"
+    told = await browser.get(
+        "/dashboard/session", headers={"Origin": "https://evil.example", "HX-Request": "true"}
+    )
     assert told.json()["name"] == "admin"
     assert not [name for name in told.headers if name.startswith("access-control-")]
     made = await browser.post("/dashboard/projects", data={**form, "csrf": told.json()["csrf"]})

@@ -178,6 +178,9 @@ async def test_variants_that_were_never_filled_in_are_left_out(
         assert answer.status_code == 422
         assert wrong(answer)["variants-3-name"] == "Must not be empty."
         assert fields_of(answer)["variants[2].name"] == "Last"
+    # What runs cannot be taken back.
+    unsure = await editor.post(address, data={**fields, "do": "start"})
+    assert (unsure.status_code, "variants-2-name" in wrong(unsure)) == (422, True)
     alone = {"variants[1].name": "", "variants[1].changes[0].selector": "", "variants[1].changes[0].value": ""}
     fields = fields_of(await editor.get(address)) | {"name": "A", "targetUrl": "/", **alone}
     assert "variants-1-name" in wrong(await editor.post(address, data={**fields, "do": "save"}))
@@ -408,7 +411,8 @@ async def test_the_calculator_reckons_with_the_traffic_of_the_site(
         (bad | {"variants": "2"}, "Effect must be above -100 and not 0."),
         (bad | {"variants": "2"}, "Chance to find it must be from 50 to below 100."),
         (bad | {"variants": "2"}, "Visitors a day must be a number such as 10 or 2.5."),
-        (asked | {"plan.lift": "1,000"}, "asks for a rate above 100 %"),
+        (asked | {"plan.lift": "2,5"}, "must be a number such as 10 or 2.5"),
+        (asked | {"plan.lift": "1,000"}, "must be a number such as 10 or 2.5"),
         (asked | {"plan.lift": "0,500"}, "Effect must be a number such as 10 or 2.5."),
         (asked | {"plan.lift": "1e-300"}, "cannot be planned"),
         (asked | {"targetUrl": "/\0"}, "must not hold a NUL character"),

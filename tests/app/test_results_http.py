@@ -406,11 +406,11 @@ async def test_results_are_not_read_from_tables_of_another_version(project: Http
         assert answer.status_code == status
         if status == 503:
             assert answer.headers["retry-after"] == "1"
-            assert answer.json()["type"] == "urn:prooflog:problem:server_outdated"
+            assert answer.json()["type"] == "urn:prooflog:problem:other_version"
     for page in ("", "?by=device", "?asOf=2", "/why?q=v1"):
         answer = await admin.get(f"/dashboard/experiments/{experiment['id']}{page}")
         assert answer.status_code == 503
-        assert "this server has to be replaced" in answer.text
+        assert "a newer version of prooflog: replace this server" in answer.text
     assert (await project.client.get("/readyz")).status_code == 200
 
     await connection.execute("update projection_generation set layout = layout - 1")

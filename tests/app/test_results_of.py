@@ -169,6 +169,9 @@ def test_the_pace_is_that_of_the_days_on_which_visitors_came() -> None:
     assert days_left(40, 40, 33, 8) == pytest.approx(all_week, rel=0.2)
     assert days_left(3.5, 3, 0, 4) < all_week * 0.6
     assert found(undecided._replace(days=None)).decision.days_left is None
+    paused = undecided._replace(days=Days((NOW - timedelta(days=5)).date(), NOW.date(), 4))
+    assert "more days with visitors if" in found(paused).decision.sentence
+    assert "more days if" in found(undecided).decision.sentence
 
 
 def test_a_stated_horizon_gives_narrower_limits_until_it_is_passed() -> None:

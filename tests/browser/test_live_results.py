@@ -119,6 +119,21 @@ def test_a_page_that_lost_its_server_says_so_until_it_is_back(
         page.close()
 
 
+def test_numbers_that_could_not_be_fetched_are_not_said_to_be_all(server, sold, page) -> None:  # noqa: F811
+    """Where the page is refused while its stream goes on, it says why, until it has the newer numbers."""
+    lag = open_results(server, sold, page)
+    problem = {"type": "urn:prooflog:problem:overloaded", "status": 503, "detail": "the server is busy"}
+    view = re.compile(rf"/dashboard/experiments/{sold['id']}(\?.*)?$")
+    page.route(view, lambda route: route.fulfill(status=503, json=problem))
+    seen = {"projectId": project_of(server, sold), "events": [impression(sold, 0, "refused")]}
+    assert httpx.post(f"{server.url}{API}/track", json=seen).json()["accepted"] == 1
+    expect(lag).to_have_text("Newer numbers could not be fetched: the server is busy.", timeout=15_000)
+    page.wait_for_timeout(6_000)  # the stream says every five seconds that all is counted
+    expect(lag).to_have_text("Newer numbers could not be fetched: the server is busy.")
+    page.unroute(view)
+    expect(lag).to_have_text(COUNTED, timeout=30_000)
+
+
 def test_a_network_that_swallows_everything_is_noticed_too(server, sold, page) -> None:  # noqa: F811
     """A stream that is open and says nothing is as good as none; another one is tried."""
     page.clock.install()

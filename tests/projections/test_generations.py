@@ -103,6 +103,27 @@ async def test_tables_of_another_version_are_derived_anew_at_start(database_url,
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
 
 
+async def test_tables_of_a_newer_version_stay_until_somebody_asks_for_others(
+    database_url, connection, project_id, caplog
+) -> None:
+    """An old program that is started once more takes no results away from the servers of the new one."""
+    before, newer = (
+        await read_live(connection, project_id, EXPERIMENT.experiment_id),
+        await live_schema(connection),
+    )
+    await connection.execute("update projection_generation set layout = layout + 1")
+
+    await prepare_database(database_url, ("fsync", "full_page_writes"))
+
+    assert await live_schema(connection) == newer
+    assert "newer version of prooflog: replace this server" in caplog.text
+    with pytest.raises(OtherLayoutError):
+        await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        assert await rebuild(builder, keeper) == []
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
 async def test_a_worker_does_not_wait_for_more_events_where_many_wait(
     connection, database_url, monkeypatch
 ) -> None:

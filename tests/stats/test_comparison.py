@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from scipy import special
 
 from stats import single
+from stats.arms import Arms
+from stats.comparison import compare_arms, compare_moments
+from stats.moments import of_means
 from stats.single import Comparison, Interval, NotEnoughData
+from stats.strata import of_epochs
 from stats.tally import Tally
 from stats.terms import Terms
 
@@ -299,6 +303,46 @@ def test_a_chance_to_beat_is_that_of_the_binomial_likelihood_however_few_convert
     weight = np.exp(log_likelihood - log_likelihood.max()).sum(axis=1) * np.exp(-0.5 * (ratio / prior_sd) ** 2)
     chance = weight[ratio > 0].sum() / weight.sum()
     assert result.bayes.chance_to_beat == pytest.approx(chance, abs=0.02 if prior_sd < 0.1 else 0.04)
+
+
+@pytest.mark.parametrize(("control", "treatment", "least", "most"), [
+    ((970, 1000), (20, 30), 0.0, 0.01),
+    ((800, 1000), (20, 40), 0.0, 0.04),
+    ((1000, 1000), (990, 1000), 0.0, 0.01),
+    ((10, 10), (7, 10), 0.2, 0.35),
+])  # fmt: skip
+def test_a_rate_near_one_is_no_better_known_than_its_likelihood_says(control, treatment, least, most):
+    """Nobody is left who could convert: a normal law about the ratio had chances of a tenth and more here."""
+    assert least <= compare(rate(*control), rate(*treatment), kind="conversion").bayes.chance_to_beat <= most
+
+
+@pytest.mark.parametrize("converters", [0, 1, 2, 10, 100])
+def test_a_chance_to_beat_over_two_epochs_that_are_alike_is_that_over_one(converters):
+    """Half of the visitors and of the converters in each; also where nobody converts in an arm."""
+    halves = [
+        Arms.of_proportions(np.full((2, 1, 1), each / 2), np.full((2, 1, 1), n / 2))
+        for each, n in ((132.0, 1100.0), (float(converters), 900.0))
+    ]
+    whole = [Arms.of_proportions(each.sum.sum(axis=0), each.n.sum(axis=0)) for each in halves]
+    over_two = compare_moments(of_epochs(*halves, proportions=True), *whole, "conversion")
+    over_one = compare_arms(*whole, "conversion")
+    assert over_two.bayes[0] == pytest.approx(over_one.bayes[0], rel=0.1)
+
+
+def test_each_of_many_comparisons_has_its_own_chance_to_beat():
+    """One whose means move together changes none beside it."""
+    arms = [Arms.of_proportions(np.full((2, 1), sum_), np.full((2, 1), 1000.0)) for sum_ in (120.0, 6.0)]
+    moments = of_means(*arms)
+    together = msgspec.structs.replace(moments, covariance=np.array([[0.0], [1e-9]]))
+    alone, beside = (compare_moments(each, *arms, "value").bayes[0] for each in (moments, together))
+    assert beside[0] == alone[0]
+    assert beside[1] != alone[1]
+
+
+def test_an_arm_that_nobody_paid_in_has_a_chance_to_beat_too():
+    """It is as sure as that of one with a single order."""
+    result = compare(Tally(1000, 1200.0, 10_560.0), Tally(1000, 0.0, 0.0), kind="value")
+    assert result.bayes.chance_to_beat < 0.01
 
 
 def test_who_beats_whom_is_the_same_from_either_side():

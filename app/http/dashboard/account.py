@@ -11,7 +11,16 @@ from app import logins
 from app.attempts import Key
 from app.http.auth import session_cookie
 from app.http.dashboard.access import login_of
-from app.http.dashboard.pages import HOME, SECURITY_HEADERS, AnyRequest, form_of, masked, page, services_of
+from app.http.dashboard.pages import (
+    ACCOUNT,
+    HOME,
+    SECURITY_HEADERS,
+    AnyRequest,
+    form_of,
+    masked,
+    page,
+    services_of,
+)
 from app.problems import Problem
 from app.users import check_password, find_account, name_key, new_password, read_roles, set_password
 
@@ -23,8 +32,10 @@ async def account_page(request: AnyRequest) -> Response[Any]:
 
 
 @get("/session", include_in_schema=False)
-async def present_session(request: AnyRequest) -> Response[bytes]:
-    """Who is logged in, and what forms carry: for a page that was opened in a session before."""
+async def present_session(request: AnyRequest) -> Response[Any]:
+    """Who is logged in, and what forms carry: for a script of a page that was opened in a session before."""
+    if "hx-request" not in request.headers:
+        return Redirect(ACCOUNT, status_code=303)
     login = login_of(request)
     answer = msgspec.json.encode({"name": login.name, "csrf": masked(login.csrf)})
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}

@@ -31,7 +31,7 @@ from projections.breakdown import Dimension
 from projections.results import Detail, read_history
 
 _SLIDER_STEPS = 240
-_MINUTE_SECONDS = 60
+_STEPS_SECONDS = (1, 5, 15, 60)
 # What was received until then does not change any more.
 _SETTLED = timedelta(seconds=SETTLED_AFTER_SECONDS + 1)
 _DIGITS_MAX = 11
@@ -197,8 +197,10 @@ def _is_moment(seconds: str) -> bool:
 def _slider(created_at: datetime, now: datetime, shown: datetime | None) -> Slider:
     """All but its right end have passed, so that whoever leaves that by one step comes to a past moment."""
     least, newest = int(created_at.timestamp()) + 1, int((now - _SETTLED).timestamp())
-    step = max(1, (newest - least) // _SLIDER_STEPS)
-    if step >= _MINUTE_SECONDS:  # whole minutes, from one on
-        step, least = step // _MINUTE_SECONDS * _MINUTE_SECONDS, -(-least // _MINUTE_SECONDS) * _MINUTE_SECONDS
+    wanted = max(1, (newest - least) // _SLIDER_STEPS)
+    # The stops of a coarser step are among those of the finer ones, as far as that goes: they are derived already.
+    whole_minutes = wanted // _STEPS_SECONDS[-1] * _STEPS_SECONDS[-1]
+    step = next((each for each in _STEPS_SECONDS if each >= wanted), whole_minutes)
+    least = -(-least // step) * step
     most = least + (max(newest - least, 0) // step + 1) * step
     return Slider(least, most, step, most if shown is None else int(shown.timestamp()))

@@ -127,7 +127,8 @@ async def _take(request: AnyRequest, project_id: UUID, stored: Experiment | None
         async with services_of(request).pool.connection() as connection:
             found = await plan(connection, services_of(request).traffic, project_id, asked(form).body, typed)
         return await _form_page(request, project_id, form, stored, typed=typed, found=found, focus="plan")
-    drop_blank_rows(form)
+    # What runs cannot be taken back: a variant without a name is asked about then.
+    drop_blank_rows(form, variants_too=wanted != "start")
     try:
         saved = await _save(request, project_id, form, stored)
         if wanted == "start":

@@ -4,7 +4,7 @@
 // differs is changed: focus, selection, open details and what was typed stay. A tab in the background has no stream.
 import { Idiomorph } from "idiomorph/dist/idiomorph.esm.js";
 
-import { problemIn } from "./refusals.js";
+import { problemIn, problemOf } from "./refusals.js";
 import { momentOf } from "./slider.js";
 
 const PAUSE_MS = 1000;
@@ -50,6 +50,7 @@ export const keepLive = (document, htmx) => {
   let isOver = false;
   let isFetching = false;
   let isBehind = false;
+  let isRefused = false;
   let heardAt = Date.now();
   let silence = 0;
 
@@ -113,17 +114,19 @@ export const keepLive = (document, htmx) => {
     const began = performance.now();
     try {
       const { live, view } = shown().dataset;
-      const answer = await fetch(view);
-      if (!answer.ok) throw new Error(answer.status);
+      const answer = await fetch(view, { headers: { "HX-Request": "true" } });
       const text = await answer.text();
+      if (!answer.ok) throw problemIn(answer.status, text);
+      isRefused = false;
       // Somebody may have gone to a past moment, or logged out, meanwhile.
       if (!answer.redirected && shown()?.dataset.live === live && shown().dataset.view === view) {
         const main = new DOMParser().parseFromString(text, "text/html").getElementById("main");
         Idiomorph.morph(document.getElementById("main"), main.innerHTML, MORPH);
         htmx.process(document.getElementById("main"));
       }
-    } catch (error) {
-      isBehind = true;
+    } catch (thrown) {
+      isBehind = isRefused = true;
+      say(`Newer numbers could not be fetched: ${problemOf(thrown).detail}.`);
     }
     const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
     setTimeout(() => {
@@ -145,7 +148,7 @@ export const keepLive = (document, htmx) => {
     });
     opened.addEventListener("lag", ({ data }) => {
       hear();
-      say(data);
+      if (!isRefused) say(data);
     });
     opened.addEventListener("open", () => { wait = AGAIN_MS; });
     opened.addEventListener("over", ({ data }) => end(data));
