@@ -181,7 +181,7 @@ def test_a_session_that_ends_takes_nothing_that_was_typed_along(server, form) ->
     expect(told).to_have_count(0)
     expect(form.get_by_label("Name").first).to_have_value("Typed for an hour")
     form.get_by_role("button", name="Save as a draft").click()
-    form.get_by_text("Saved.").wait_for()
+    form.get_by_role("status").filter(has_text="Saved.").wait_for()
     expect(form.get_by_label("Hypothesis")).to_have_value("Nothing is lost")
 
 
