@@ -5,6 +5,7 @@ from typing import NamedTuple, assert_never
 
 from msgspec import UNSET
 
+from app.templates.numbers import counted
 from domain import events
 from domain.evolution import DETAILS, evolve, set_fields
 from domain.experiment import Experiment
@@ -46,7 +47,7 @@ def _described(  # noqa: PLR0911  (a case each)
 ) -> tuple[str, list[str]]:
     match fact:
         case events.ExperimentCreated():
-            return "Created", [_weights(after), f"{_counted(len(after.goals), 'goal')}, window {_window(after)}"]
+            return "Created", [_weights(after), f"{counted(len(after.goals), 'goal')}, window {_window(after)}"]
         case events.ExperimentDetailsChanged():
             return "Details changed", _details(fact, before)
         case events.ExperimentVariantsChanged():
@@ -96,14 +97,10 @@ def _detail(field: str, old: object, new: object) -> str:
     return f"{name}: {_quoted(old)} to {_quoted(new)}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _quoted(value: object) -> str:
     return "none" if value is None or value is UNSET or value == "" else f"“{value}”"
 
 
 def _window(experiment: Experiment) -> str:
     hours = experiment.attribution_window_hours
-    return _counted(hours // 24, "day") if hours % 24 == 0 else _counted(hours, "hour")
+    return counted(hours // 24, "day") if hours % 24 == 0 else counted(hours, "hour")

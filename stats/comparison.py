@@ -109,7 +109,7 @@ def compare_arms(
         moments = of_means(control, treatment)
         least = _least_lift(kind) if least_lift is None else least_lift
         limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-        bayes = _second_view_of_moments(moments, control, treatment, kind, terms)
+        bayes = _second_view_of_moments(moments, terms)
         means = moments.mean0, moments.mean1
     return _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
 
@@ -134,7 +134,7 @@ def compare_moments(
     family = Family.of(control.n, treatment.n, level)
     least = _least_lift(kind) if least_lift is None else least_lift
     limits = limits_of.of_moments(moments, family, terms, progress, least_lift=least)
-    bayes = _second_view_of_moments(moments, control, treatment, kind, terms)
+    bayes = _second_view_of_moments(moments, terms)
     usable = np.isfinite(moments.difference) & (moments.variance > 0.0) & np.isfinite(moments.df)
     means = moments.mean0, moments.mean1
     found = _assembled(control, treatment, kind, terms, means, family, limits, bayes, progress)
@@ -225,24 +225,11 @@ def rarer_outcomes(control: Arms, treatment: Arms) -> Floats:
 
 
 @np.errstate(all="ignore")
-def _second_view_of_moments(
-    moments: Moments, control: Arms, treatment: Arms, kind: Kind, terms: Terms
-) -> tuple[Floats, Floats]:
+def _second_view_of_moments(moments: Moments, terms: Terms) -> tuple[Floats, Floats]:
     mean0, mean1, v0, v1, covariance = np.broadcast_arrays(
         moments.mean0, moments.mean1, moments.v0, moments.v1, moments.covariance
     )
-    if kind == "conversion":  # both variances are those of the common rate
-        common = (control.sum + treatment.sum) / (control.n + treatment.n)
-        spread0, spread1 = v0 / common, v1 / common
-    else:
-        spread0, spread1 = (
-            np.maximum(v, mean * mean * _RELATIVE_VARIANCE_MIN) / mean for mean, v in ((mean0, v0), (mean1, v1))
-        )
-        # Of an arm where nobody did anything it is what it is in the other.
-        spread0, spread1 = (
-            np.where(mean0 == 0.0, spread1 * moments.n1 / moments.n0, spread0),
-            np.where(mean1 == 0.0, spread0 * moments.n0 / moments.n1, spread1),
-        )
+    spread0, spread1 = moments.spreads or _spreads(moments)
     known = (mean0 >= 0.0) & (mean1 >= 0.0) & (spread0 > 0.0) & (spread1 > 0.0) & np.isfinite(spread0 + spread1)
     count0, each0, count1, each1 = (np.where(known, each, 1.0) for each in (mean0, spread0, mean1, spread1))
     found = posterior.ratio_of_means_posterior(count0, each0, count1, each1, terms.prior_log_ratio_sd)
@@ -257,3 +244,15 @@ def _second_view_of_moments(
     known = np.where(together, usable, known)
     chance, loss = (np.where(together, *each) for each in zip(by_ratio, found, strict=True))
     return np.where(known, chance, np.nan), np.where(known, loss, np.nan)
+
+
+def _spreads(moments: Moments) -> tuple[Floats, Floats]:
+    """Divide variances by their means; of an arm where nobody did anything it is what it is in the other."""
+    spread0, spread1 = (
+        np.maximum(v, mean * mean * _RELATIVE_VARIANCE_MIN) / mean
+        for mean, v in ((moments.mean0, moments.v0), (moments.mean1, moments.v1))
+    )
+    return (
+        np.where(moments.mean0 == 0.0, spread1 * moments.n1 / moments.n0, spread0),
+        np.where(moments.mean1 == 0.0, spread0 * moments.n0 / moments.n1, spread1),
+    )

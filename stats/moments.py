@@ -12,7 +12,8 @@ class Moments(msgspec.Struct, frozen=True):
     """Means of arm 0 (control) and arm 1, the variances `v` of these means and their covariance.
 
     `n` are visitors, `df` the degrees of freedom of the difference's variance. `poolable`: the arms have
-    one variance under the hypothesis of no difference, so that it may be estimated from both.
+    one variance under the hypothesis of no difference, so that it may be estimated from both. `spreads` are the
+    variances of the means over these means, of arm 0 and of arm 1, where they are known better than by dividing.
     """
 
     mean0: Floats
@@ -24,6 +25,7 @@ class Moments(msgspec.Struct, frozen=True):
     df: Floats
     covariance: Floats | float = 0.0
     poolable: bool = True
+    spreads: tuple[Floats, Floats] | None = None
 
     @property
     def difference(self) -> Floats:

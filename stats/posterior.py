@@ -103,10 +103,8 @@ def _about_maximum(
 ) -> tuple[Floats, Floats]:
     """Take the posterior as normal about its maximum; `slope` gives a log likelihood's, and its information."""
     precision = 1.0 / (prior_sd * prior_sd)
-    mode, goes_on = (
-        np.zeros(shape),
-        np.ones(shape, dtype=np.bool_),
-    )  # each stops by itself, whatever stands beside it
+    # Each stops by itself, whatever stands beside it.
+    mode, goes_on = np.zeros(shape), np.ones(shape, dtype=np.bool_)
     for _ in range(_NEWTON_STEPS_MAX):
         gradient, information = slope(mode)
         step = (gradient - mode * precision) / (information + precision)

@@ -26,9 +26,11 @@ def of_epochs(control: Arms, treatment: Arms, *, proportions: bool = False) -> M
     total = np.where(complete, control.n + treatment.n, 0.0)
     weight = total / total.sum(axis=0)
     square = weight * weight
-    v0, v1 = control.variance_of_mean, treatment.variance_of_mean
+    v0, v1, spreads = control.variance_of_mean, treatment.variance_of_mean, None
     if proportions:
         common0, common1 = _common_variances(control, treatment)
+        rate = _over_epochs(weight, (control.sum + treatment.sum) / total)
+        spreads = _over_epochs(square, common0) / rate, _over_epochs(square, common1) / rate
         larger = _over_epochs(square, common0 + common1) > _over_epochs(square, v0 + v1)
         v0, v1 = np.where(larger, common0, v0), np.where(larger, common1, v1)
     parts = (weight * control.mean, square * v0, weight * treatment.mean, square * v1)
@@ -36,11 +38,11 @@ def of_epochs(control: Arms, treatment: Arms, *, proportions: bool = False) -> M
     share = np.where(complete, square * (v0 + v1) / (s0 + s1), 0.0)
     df = 1.0 / np.where(share > 0.0, share * share / welch_df(v0, control.n, v1, treatment.n), 0.0).sum(axis=0)
     n0, n1 = (np.where(complete, arm.n, 0.0).sum(axis=0) for arm in (control, treatment))
-    return Moments(mean0, s0, n0, mean1, s1, n1, df, poolable=False)
+    return Moments(mean0, s0, n0, mean1, s1, n1, df, poolable=False, spreads=spreads)
 
 
-def _over_epochs(square: Floats, variance: Floats) -> Floats:
-    total: Floats = np.where(square > 0.0, square * variance, 0.0).sum(axis=0)
+def _over_epochs(weight: Floats, each: Floats) -> Floats:
+    total: Floats = np.where(weight > 0.0, weight * each, 0.0).sum(axis=0)
     return total
 
 

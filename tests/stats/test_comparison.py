@@ -316,12 +316,15 @@ def test_a_rate_near_one_is_no_better_known_than_its_likelihood_says(control, tr
     assert least <= compare(rate(*control), rate(*treatment), kind="conversion").bayes.chance_to_beat <= most
 
 
-@pytest.mark.parametrize("converters", [0, 1, 2, 10, 100])
-def test_a_chance_to_beat_over_two_epochs_that_are_alike_is_that_over_one(converters):
-    """Half of the visitors and of the converters in each; also where nobody converts in an arm."""
+@pytest.mark.parametrize(("control", "treatment"), [
+    *(((132, 1100), (converters, 900)) for converters in (0, 1, 2, 10, 100)),
+    ((100, 9000), (30, 1000)), ((12, 1000), (600, 100_000)), ((600, 100_000), (20, 1000)),
+])  # fmt: skip
+def test_a_chance_to_beat_over_two_epochs_that_are_alike_is_that_over_one(control, treatment):
+    """Half of the visitors and of the converters in each; also where few convert, or an arm is far smaller."""
     halves = [
         Arms.of_proportions(np.full((2, 1, 1), each / 2), np.full((2, 1, 1), n / 2))
-        for each, n in ((132.0, 1100.0), (float(converters), 900.0))
+        for each, n in (control, treatment)
     ]
     whole = [Arms.of_proportions(each.sum.sum(axis=0), each.n.sum(axis=0)) for each in halves]
     over_two = compare_moments(of_epochs(*halves, proportions=True), *whole, "conversion")
