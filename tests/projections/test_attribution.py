@@ -120,6 +120,15 @@ async def test_impressions_count_on_the_day_of_the_client(counted, connection) -
     assert row == ([START.date(), START.date() + timedelta(days=1)],)
 
 
+async def test_a_clock_that_is_wrong_makes_no_day(counted) -> None:
+    """A day has a fiftieth of the visitors of the busiest one at least; one without anybody is left out."""
+    day = 24 * 60
+    seen = [shown(f"a{number}", 0) for number in range(60)] + [shown(f"b{number}", 3 * day) for number in range(2)]
+    found = await counted(*seen, shown("early", -5 * day), shown("late", 6 * day))
+
+    assert found.days == (START.date(), START.date() + timedelta(days=3), 2)
+
+
 async def test_strangers_count_as_not_exposed_only_while_the_experiment_runs(counted) -> None:
     """Conversions of visitors who never saw it are told from its start to its stop."""
     found = await counted(bought("x", 1), bought("y", 2), EXPERIMENT.stopped(10), bought("z", 11))

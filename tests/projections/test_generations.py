@@ -123,6 +123,10 @@ async def test_tables_of_a_newer_version_stay_until_somebody_asks_for_others(
         assert await rebuild(builder, keeper) == []
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
 
+    await connection.execute("update projection_generation set layout = layout - 1")
+    with pytest.raises(OtherLayoutError, match="an older version of prooflog: start this one again"):
+        await read_live(connection, project_id, EXPERIMENT.experiment_id)
+
 
 async def test_a_worker_does_not_wait_for_more_events_where_many_wait(
     connection, database_url, monkeypatch
