@@ -14,7 +14,7 @@ from stats.moments import of_means
 from stats.single import Comparison, Interval, NotEnoughData
 from stats.strata import of_epochs
 from stats.tally import Tally
-from stats.terms import Terms
+from stats.terms import DEFAULT_TERMS, Terms
 
 
 def compare(control, treatment, *, kind, method="always_valid", **terms):
@@ -316,6 +316,45 @@ def test_a_rate_near_one_is_no_better_known_than_its_likelihood_says(control, tr
     assert least <= compare(rate(*control), rate(*treatment), kind="conversion").bayes.chance_to_beat <= most
 
 
+@pytest.mark.parametrize(("control", "treatment", "within"), [
+    ((990, 1000), (993, 1000), 0.005),
+    ((39_600, 40_000), (39_650, 40_000), 0.005),
+    ((9_990, 10_000), (9_998, 10_000), 0.005),
+    ((995, 1000), (999, 1000), 0.005),
+    ((990, 1000), (97, 100), 0.03),
+    ((4_950, 5_000), (497, 500), 0.07),
+    ((836, 850), (147, 148), 0.08),
+    ((9_999, 10_000), (10_000, 10_000), 0.04),
+])  # fmt: skip
+def test_a_chance_to_beat_near_rates_of_one_is_that_of_the_few_who_do_not_convert(control, treatment, within):
+    """Against quadrature over both rates, each with Jeffreys's prior: a normal law was off by up to 19 points."""
+    result = compare(rate(*control), rate(*treatment), kind="conversion")
+
+    steps = (np.arange(4_000) + 0.5) / 4_000
+    p0, p1 = (special.betaincinv(s + 0.5, n - s + 0.5, steps) for s, n in (control, treatment))
+    ratio = np.log(p1) - np.log(p0)[:, None]
+    weight = np.exp(-0.5 * (ratio / DEFAULT_TERMS.prior_log_ratio_sd) ** 2)
+    chance = weight[ratio > 0].sum() / weight.sum()
+    loss = (weight * np.maximum(-ratio, 0)).sum() / weight.sum()
+    assert result.bayes.chance_to_beat == pytest.approx(chance, abs=within)
+    assert result.bayes.expected_loss == pytest.approx(loss, rel=0.6, abs=1e-6)
+
+
+def test_chances_near_rates_of_one_are_the_same_for_one_and_for_many_and_go_over_into_those_farther_off():
+    """More are integrated than at once; those with more left out than that takes are not, and differ little."""
+    left = np.arange(1.0, 801.0)
+    control = Arms.of_proportions(np.full((800, 1), 9_600.0), 10_000.0)
+    treatment = Arms.of_proportions(10_000.0 - left[:, None], 10_000.0)
+
+    chances = compare_arms(control, treatment, "conversion").bayes[0][:, 0]
+
+    for at in (0, 255, 256, 398, 399, 799):
+        alone = compare(rate(9_600, 10_000), rate(10_000 - int(left[at]), 10_000), kind="conversion")
+        assert alone.bayes.chance_to_beat == pytest.approx(chances[at], abs=1e-9)
+    assert (np.diff(chances) <= 1e-9).all()
+    assert np.abs(np.diff(chances)).max() < 0.03
+
+
 @pytest.mark.parametrize(("control", "treatment"), [
     *(((132, 1100), (converters, 900)) for converters in (0, 1, 2, 10, 100)),
     ((100, 9000), (30, 1000)), ((12, 1000), (600, 100_000)), ((600, 100_000), (20, 1000)),
@@ -352,6 +391,7 @@ def test_who_beats_whom_is_the_same_from_either_side():
     """Arms exchanged, the chances add up to one, for rates as for means."""
     for kind, arms in (
         ("conversion", (rate(120, 1000), rate(2, 900))),
+        ("conversion", (rate(990, 1000), rate(430, 450))),
         ("value", (Tally(1000, 1200.0, 9000.0), Tally(900, 30.0, 800.0))),
     ):
         chances = [compare(*pair, kind=kind).bayes.chance_to_beat for pair in (arms, arms[::-1])]
