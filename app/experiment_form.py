@@ -6,6 +6,7 @@ reason finds its field.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -259,6 +260,14 @@ def drop_blank_rows(form: ExperimentForm, *, variants_too: bool = True) -> None:
             del form.variants[place]
             _move_control(form, place)
     form.goals = [goal for goal in form.goals if (goal.name + goal.event_type + goal.event_name).strip()]
+
+
+def without_blank_variants(form: ExperimentForm) -> ExperimentForm:
+    """Give a copy of a form without the variants that were added and never filled in; goals keep their places."""
+    copied = deepcopy(form)
+    drop_blank_rows(copied)
+    copied.goals = form.goals
+    return copied
 
 
 def is_blank(change: ChangeForm) -> bool:

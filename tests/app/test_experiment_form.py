@@ -272,6 +272,23 @@ async def test_what_somebody_else_changed_meanwhile_is_not_overwritten(
     assert fields_of(page)["targetUrl"] == "/"
 
 
+async def test_rows_of_a_form_are_refused_once_its_experiment_was_stopped(
+    editor: httpx.AsyncClient, project: HttpProject
+) -> None:
+    """In words beside the button, so that what was typed stays; saving shows that nothing can be saved."""
+    draft = await project.create()
+    address = f"/dashboard/experiments/{draft['id']}/edit"
+    fields = fields_of(await editor.get(address)) | {"name": "Typed"}
+    await project.step(draft, "start")
+    await project.step(draft, "stop")
+    for wanted in ("add-goal", "remove-goal:0", "plan"):
+        answer = await editor.post(address, data={**fields, "do": wanted}, headers={"HX-Request": "true"})
+        assert (answer.status_code, "stopped" in answer.json()["detail"]) == (409, True)
+    saved = await editor.post(address, data={**fields, "do": "save"})
+    assert saved.status_code == 409
+    assert "A stopped experiment cannot be changed" in words(saved)
+
+
 async def test_steps_are_buttons_and_stopping_asks_once_more(
     editor: httpx.AsyncClient, project: HttpProject
 ) -> None:
@@ -450,6 +467,11 @@ async def test_the_form_plans_its_own_primary_goal(editor: httpx.AsyncClient, pr
     assert abs(int(variant.replace(",", "")) - 3 * int(control.replace(",", ""))) <= 3
     assert fields_of(page) == fields
     assert 'value="https://shop.example/pricing"' in page.text  # the page to look at
+    # A variant that was only added is no part of it yet, as it would not be saved, and stays in the form.
+    fields = fields_of(await editor.post(address, data={**fields, "do": "add-variant"}))
+    page = await editor.post(address, data={**fields, "do": "plan"})
+    assert f"Control {control}, Variant {variant} " in words(page)
+    assert fields_of(page) == fields
 
 
 async def test_numbers_that_no_field_holds_are_none(editor: httpx.AsyncClient, project: HttpProject) -> None:

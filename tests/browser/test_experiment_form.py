@@ -185,6 +185,27 @@ def test_a_session_that_ends_takes_nothing_that_was_typed_along(server, form) ->
     expect(form.get_by_label("Hypothesis")).to_have_value("Nothing is lost")
 
 
+def test_an_experiment_that_is_stopped_meanwhile_takes_nothing_that_was_typed_along(server, form) -> None:
+    """The form stays where it is, and beside the button stands why it takes no more rows."""
+    form.get_by_label("Name").first.fill("Promise")
+    form.get_by_label("Address").fill("/shop")
+    form.locator("#variants-1-changes-0-selector").fill("h1")
+    form.locator("#variants-1-changes-0-value").fill("New")
+    form.get_by_role("button", name="Save and start").click()
+    form.wait_for_url("**/edit?saved=*")
+    experiment = form.url.split("/")[-2]
+    form.get_by_label("Name").first.fill("Another name")
+    elsewhere = form.context.new_page()
+    elsewhere.goto(f"{server.url}/dashboard/experiments/{experiment}/stop")
+    elsewhere.get_by_role("button", name="Stop it").click()
+    elsewhere.wait_for_url(f"**/experiments/{experiment}**")
+
+    form.get_by_role("button", name="Work it out").click()
+
+    expect(form.get_by_role("alert")).to_contain_text("stopped")
+    expect(form.get_by_label("Name").first).to_have_value("Another name")
+
+
 def test_without_javascript_a_login_leads_back_to_the_form(server, form) -> None:
     """What was typed cannot be kept there, but the way is."""
     without = form.context.browser.new_context(java_script_enabled=False)

@@ -24,6 +24,7 @@ from app.experiment_form import (
     patch_of,
     read_form,
     whole,
+    without_blank_variants,
 )
 from app.experiments import change_experiment, checked, create_experiment, read_experiment
 from app.http.backend import parse_experiment_id, take_step
@@ -117,6 +118,8 @@ async def preview_of_form(request: AnyRequest, project_id: FromPath[str]) -> Res
 async def _take(request: AnyRequest, project_id: UUID, stored: Experiment | None) -> Response[Any]:
     fields = list((await request.form()).multi_items())
     form, wanted = read_form(fields), dict(fields).get("do", "save")
+    if stored is not None and stored.status == "stopped" and wanted != "save":
+        raise refusals.ExperimentStopped  # a part of the page would take the place of what was typed
     focus = add_or_remove(form, wanted)
     if focus is not None:
         return await _form_page(request, project_id, form, stored, focus=focus)
@@ -124,8 +127,9 @@ async def _take(request: AnyRequest, project_id: UUID, stored: Experiment | None
         {name.removeprefix("plan."): text for name, text in fields if name.startswith("plan.")}, PlanForm
     )
     if wanted == "plan":
+        body = asked(without_blank_variants(form)).body
         async with services_of(request).pool.connection() as connection:
-            found = await plan(connection, services_of(request).traffic, project_id, asked(form).body, typed)
+            found = await plan(connection, services_of(request).traffic, project_id, body, typed)
         return await _form_page(request, project_id, form, stored, typed=typed, found=found, focus="plan")
     # What runs cannot be taken back: a variant without a name is asked about then.
     drop_blank_rows(form, variants_too=wanted != "start")
