@@ -22,6 +22,8 @@ from projections.steps import Step, make_call, run_queries, stage_in, step_param
 STEP_FACTS_MAX = 1_000
 # A larger step is planned for what it holds: that takes less time than a plan for any other would lose.
 PLANNED_ONCE_EVENTS_MAX = 2_500
+# Of a step that counts one experiment most events are left out.
+PLANNED_ONCE_OF_ONE_EVENTS_MAX = 12_500
 # Where temporary tables live: a replay that leaves nothing behind.
 TEMPORARY = "pg_temp"
 # The tables of the projections' own progress, which say nothing of any experiment.
@@ -79,8 +81,13 @@ async def catch_up(
             head = log_end if limit is None else min(log_end, limit)
             if head <= after:
                 return Progress(after, head)
-            is_live = ends is None and only is None
-            end = steps.live_end(after, head, left_at) if is_live else steps.common_end(after)
+            if ends is None and only is None:
+                # A short step ends before it matters how many experiments run.
+                is_short = head - after <= steps.LARGE_STEP_EVENTS_MIN
+                running = 0 if is_short else await _running(connection, project_id)
+                end = steps.live_end(after, head, left_at, running)
+            else:
+                end = steps.common_end(after)
             until = min(head, end, shown_until or head, *_next_of(ends, after))
             if events_max is not None:
                 until = min(until, after + events_max)
@@ -91,7 +98,8 @@ async def catch_up(
             elif next_fact is not None:
                 until = min(until, next_fact - 1)
             step = Step(project_id, after, until, received_from, received_until, snapshot + 1, only)
-            is_small = until - after <= PLANNED_ONCE_EVENTS_MAX
+            once_max = PLANNED_ONCE_EVENTS_MAX if only is None else PLANNED_ONCE_OF_ONE_EVENTS_MAX
+            is_small = until - after <= once_max
             await connection.execute(sql["plan_once" if is_small else "plan_each_time"])
             if after == 0:
                 await connection.execute(sql["begin_checkpoint"], parameters)
@@ -114,6 +122,13 @@ async def checkpoint(connection: AsyncConnection[Any], project_id: UUID) -> int:
     parameters = {"project_id": project_id}
     row = await (await connection.execute(queries("catch_up")["checkpoint"], parameters)).fetchone()
     return int(row[0]) if row else 0
+
+
+async def _running(connection: AsyncConnection[Any], project_id: UUID) -> int:
+    row: Any = await (
+        await connection.execute(queries("catch_up")["running"], {"project_id": project_id})
+    ).fetchone()
+    return int(row[0])
 
 
 def _next_of(ends: Sequence[int] | None, after: int) -> Sequence[int]:

@@ -18,7 +18,7 @@ from projections.queries import queries
 # A snapshot is a state that can be read for ever: an older state follows from it and the events behind it. No step
 # goes past the end of every so many events, so that each generation has a snapshot there, and two can be compared.
 # The first so many of a log have more: a young log is quick at any position, and a long one does not notice.
-COMMON_END_EVENTS = 100_000
+COMMON_END_EVENTS = 50_000
 YOUNG_COMMON_ENDS = 10
 # Between them a step leaves one where it ends anyway, if so many events or such a share of the log stand behind
 # the last one. A worker close behind its log takes small steps and leaves many, a rebuild large ones and few.
@@ -30,6 +30,10 @@ LOG_BETWEEN_SNAPSHOTS_MIN = 1 / 500
 YOUNG_EVENTS_MAX = 100_000
 YOUNG_EVENTS_BETWEEN_SNAPSHOTS = 625
 YOUNG_BEHIND_EVENTS_MAX = 25_000
+# A larger step of the live tables takes so many events for each experiment that runs: what it costs by itself goes
+# by the tallies, which each snapshot keeps.
+LARGE_STEP_EVENTS_MIN = 12_500
+LARGE_STEP_EVENTS_FOR_EACH = 1_000
 # Later on a rebuild leaves only those of the live generation with so many events between: with all it took thrice
 # as long.
 EVENTS_BETWEEN_REBUILT_MIN = 20_000
@@ -83,14 +87,14 @@ def common_end(after: int) -> int:
     return (after // COMMON_END_EVENTS + 1) * COMMON_END_EVENTS
 
 
-def live_end(after: int, head: int, newest: int) -> int:
+def live_end(after: int, head: int, newest: int, running: int) -> int:
     """Where a step of the live tables behind a position ends at the latest, in a log that ends at `head`.
 
-    `newest` is where the newest snapshot was left.
+    `newest` is where the newest snapshot was left, `running` how many experiments run.
     """
     end = common_end(after)
     if after >= YOUNG_EVENTS_MAX or head - after > YOUNG_BEHIND_EVENTS_MAX:
-        return end
+        return min(end, after + max(LARGE_STEP_EVENTS_MIN, running * LARGE_STEP_EVENTS_FOR_EACH))
     due = newest + YOUNG_EVENTS_BETWEEN_SNAPSHOTS
     # An earlier version may have left fewer.
     return min(end, due if due > after else after + YOUNG_EVENTS_BETWEEN_SNAPSHOTS)

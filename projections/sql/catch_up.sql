@@ -28,6 +28,10 @@ left join lateral (
 ) newest on true
 where c.project_id = %(project_id)s;
 
+-- running: how many experiments of a project count visitors
+select count(*) from experiment_plan
+where project_id = %(project_id)s and started_position is not null and stopped_position is null;
+
 -- leave_snapshot: what the tables say now can be read for ever
 insert into projection_snapshot (project_id, position, snapshot) values (%(project_id)s, %(until)s, %(snapshot)s);
 

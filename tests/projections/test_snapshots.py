@@ -168,14 +168,22 @@ def test_live_steps_of_a_young_log_end_where_a_snapshot_is_due() -> None:
     chance, position, newest = random.Random(1), 0, 0
     while position < steps.YOUNG_EVENTS_MAX:
         head = position + chance.choice((1, 400, 900, steps.YOUNG_BEHIND_EVENTS_MAX))
-        position = min(head, steps.live_end(position, head, newest))
+        position = min(head, steps.live_end(position, head, newest, 1))
         assert position - newest <= steps.YOUNG_EVENTS_BETWEEN_SNAPSHOTS
         if steps.leaves_snapshot(position, newest):
             newest = position
     assert newest == position == steps.YOUNG_EVENTS_MAX
-    assert steps.live_end(position, position + 1, newest) == 2 * steps.COMMON_END_EVENTS
-    assert steps.live_end(0, steps.YOUNG_BEHIND_EVENTS_MAX + 1, 0) == 10_000
-    assert steps.live_end(7_000, 9_000, 2_000) == 7_625, "an earlier version may have left fewer"
+    assert steps.live_end(0, steps.YOUNG_BEHIND_EVENTS_MAX + 1, 0, 1) == 5_000
+    assert steps.live_end(7_000, 9_000, 2_000, 1) == 7_625, "an earlier version may have left fewer"
+
+
+@pytest.mark.parametrize(
+    ("running", "events"), [(0, 12_500), (1, 12_500), (20, 20_000), (50, 50_000), (500, 50_000)]
+)
+def test_a_worker_that_is_behind_leaves_more_snapshots_where_few_experiments_run(running, events) -> None:
+    """Each costs as much as there are tallies to keep; a first look at a moment costs the events behind one."""
+    assert steps.live_end(200_000, 900_000, 200_000, running) == 200_000 + events
+    assert steps.live_end(240_000, 900_000, 200_000, running) <= 250_000
 
 
 async def test_every_moment_of_a_young_log_is_near_a_snapshot(connection, database_url, monkeypatch) -> None:
