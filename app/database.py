@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 import psycopg
@@ -123,7 +124,7 @@ def open_pool(
 
     async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
-        await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
+        await _keep_durable(connection, allowed)
 
     return AsyncConnectionPool(
         _with_limits(url),
@@ -158,7 +159,7 @@ async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> p
     """
     connection = await connect(url)
     try:
-        await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
+        await _keep_durable(connection, allowed)
         # A commit is one statement with all its ids, which PostgreSQL would log whole where one of them is known.
         await connection.execute(
             "select set_config('log_min_error_statement', 'panic', false)"
@@ -168,6 +169,14 @@ async def connect_to_write(url: str, allowed: Iterable[SafetySetting] = ()) -> p
         await connection.close()
         raise
     return connection
+
+
+async def _keep_durable(connection: psycopg.AsyncConnection[Any], allowed: Iterable[SafetySetting]) -> None:
+    """Raise UnsafeSettingsError unless commits of a session are durable; a later reload makes them no less so."""
+    await refuse_unsafe(connection, {"fsync", "full_page_writes", *allowed})
+    await connection.execute(
+        "select set_config('synchronous_commit', current_setting('synchronous_commit'), false)"
+    )
 
 
 async def refuse_unsafe(connection: psycopg.AsyncConnection[Any], allowed: Collection[SafetySetting]) -> None:
@@ -196,12 +205,12 @@ async def refuse_other_encodings(connection: psycopg.AsyncConnection[Any]) -> No
 
 
 async def prepare_database(
-    url: str, allowed: Collection[SafetySetting] = (), archive: Path | None = None
+    url: str, allowed: Collection[SafetySetting] = (), archive: Path | None = None, *, derive: bool = True
 ) -> list[str]:
     """Migrate and make sure that events and projections have somewhere to go; the migrations applied now.
 
-    Derived tables of an older layout are derived anew beside those that an older program still reads; those of a
-    newer one stay, as it may be at work. `archive` is the directory of what was archived of the log.
+    Derived tables of an older layout are derived anew beside those that an older program still reads, unless not
+    to `derive`; those of a newer one stay, as it may be at work. `archive` is the directory of what was archived.
     Before it changes anything it raises EncodingError where the database is not UTF-8, and UnsafeSettingsError
     unless what is off is allowed.
     """
@@ -211,7 +220,7 @@ async def prepare_database(
         applied = await migrate(connection)
         await ensure_partitions(connection, datetime.now(UTC))
         await ensure_live(connection)
-        while (layout := await live_layout(connection)) < LAYOUT:
+        while (layout := await live_layout(connection)) < LAYOUT and derive:
             await _derive_anew(url, connection, archive)
         if layout > LAYOUT:
             _log.warning("%s", OtherLayoutError(layout))
@@ -220,9 +229,17 @@ async def prepare_database(
 
 async def _derive_anew(url: str, keeper: psycopg.AsyncConnection[Any], archive: Path | None) -> None:
     _log.warning("the derived tables are those of an older version: deriving them anew from the log")
+    broken: set[UUID] = set()
+
+    def on_broken(project_id: UUID, error: Exception) -> None:
+        # One project stands still until that is mended, the others go on.
+        if project_id not in broken:
+            _log.critical("projections of project %s stand still: %s", project_id, error)
+        broken.add(project_id)
+
     try:
         async with await connect(url) as builder:
-            await rebuild(builder, keeper, archive=archive)
+            await rebuild(builder, keeper, archive=archive, on_broken=on_broken)
     except RebuildRunningError:  # another process does it
         await asyncio.sleep(REBUILD_WAIT_SECONDS)
 

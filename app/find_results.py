@@ -107,11 +107,12 @@ async def find_counted(
         moment = await _settled(as_of)
         async with open_connection() as connection:
             position = await _position(connection, project_id, moment)
-        asked_moment = Moment(project_id, experiment_id, position, detail)
+            generation, counted_until = await live_mark(connection, project_id)
+        asked_moment = Moment(project_id, experiment_id, position, detail, generation)
         past = replays.known.get(asked_moment)
         if past is None:
-            async with open_connection() as connection:
-                if await live_position(connection, project_id) == position:
+            if counted_until == position:
+                async with open_connection() as connection:
                     live = await read_live_of(connection, project_id, [experiment_id], detail)
                     counted = live.counted.get(experiment_id)
                     past = None if counted is None else Past(counted, live.received_at)
@@ -209,13 +210,13 @@ async def _now_by_segment(
         await _await_projections(connection, project_id, head)
         generation, position = await live_mark(connection, project_id)
         head = await _head(connection, project_id)
-    past = known.get((generation, Moment(project_id, experiment_id, position, detail)))
+    past = known.get(Moment(project_id, experiment_id, position, detail, generation))
     if past is None:
         live = await read_live_of(connection, project_id, [experiment_id], detail)
         position, head = live.position, live.head
         if (counted := live.counted.get(experiment_id)) is not None:
             past = Past(counted, live.received_at)
-            known.put((generation, Moment(project_id, experiment_id, position, detail)), past)
+            known.put(Moment(project_id, experiment_id, position, detail, generation), past)
     return past, await _lag(connection, project_id, position, head)
 
 

@@ -45,7 +45,6 @@ ROOM_TRIES_MAX = 5
 
 # What says that one row cannot be stored, rather than that PostgreSQL cannot be reached.
 _POISON = (
-    ForgottenError,
     psycopg.DataError,
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
@@ -196,6 +195,9 @@ class LogWriter:
         """Append a group in one commit; split it when the database refuses its data."""
         try:
             outcomes = await self._commit(group)
+        except ForgottenError as error:
+            await self._write_remembered(group, error)
+            return
         except _POISON as error:
             if len(group) > 1:
                 half = len(group) // 2
@@ -206,6 +208,31 @@ class LogWriter:
             return
         for submission, outcome in zip(group, outcomes, strict=True):
             _resolve(submission, outcome)
+
+    async def _write_remembered(self, group: list[_Submission], error: ForgottenError) -> None:
+        """Refuse all events of a time whose ids are forgotten, and write the others in one commit."""
+
+        def is_refused(event: NewEvent) -> bool:
+            return event.idempotency is None and error.covers(event.event_id)
+
+        loop = asyncio.get_running_loop()
+        others = [
+            submission._replace(
+                events=[event for event in submission.events if not is_refused(event)], done=loop.create_future()
+            )
+            for submission in group
+        ]
+        if left := [each for each in others if each.events]:
+            await self._write_group(left)
+        for submission, other in zip(group, others, strict=True):
+            written = iter(await other.done if other.events else [])
+            _resolve(
+                submission,
+                [
+                    Outcome(event.event_id, refused=_refusal(error)) if is_refused(event) else next(written)
+                    for event in submission.events
+                ],
+            )
 
     async def _write_alone(self, submission: _Submission, error: Exception) -> None:
         """Bisect one request's events until only the bad one is refused."""

@@ -15,6 +15,7 @@ from app.kept import Kept
 from app.log_writer import Overloaded
 from app.replay_sessions import Connection, ReplaySessions
 from projections.event_log import positions_at
+from projections.generations import live_mark
 from projections.results import Counted, CountedAt, Detail, read_pasts
 from projections.snapshots import make_ready
 
@@ -51,12 +52,16 @@ class Past(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A past state of an experiment, in detail or not."""
+    """A past state of an experiment, in detail or not, and the generation of tables that it was asked of.
+
+    A rebuild may mend what those before have told.
+    """
 
     project_id: UUID
     experiment_id: UUID
     position: int
     detail: Detail | None
+    generation: int
 
 
 class Ahead(NamedTuple):
@@ -162,7 +167,7 @@ class Replays:
         found: asyncio.Future[Past | None],
         told: asyncio.Future[None],
     ) -> None:
-        project_id, experiment_id, position, detail = moment
+        project_id, experiment_id, position, detail, _ = moment
         pasts = read_pasts(session, project_id, experiment_id, [position], self._archive, detail)
         async with contextlib.aclosing(pasts):
             async for read in pasts:
@@ -193,10 +198,11 @@ class Replays:
     async def _derive_ahead(self, session: Connection, ahead: Ahead) -> bool:
         """Whether all is done: somebody who waits, for these or others, comes first."""
         project_id, experiment_id, times, detail, each_bytes = ahead
+        generation, _ = await live_mark(session, project_id)
         positions = await positions_at(session, project_id, times)
         every = 1 + len(positions) * each_bytes // AHEAD_BYTES_MAX
         moments = [
-            Moment(project_id, experiment_id, position, detail)
+            Moment(project_id, experiment_id, position, detail, generation)
             for position in positions[::every]
             if position > positions[-1] - AHEAD_EVENTS_MAX
         ]

@@ -57,7 +57,7 @@ async def verify_chain(
             shown_until = await show_log(connection, project_id, position + 1, archive)
             found = await _batches(connection, project_id, position, shown_until)
             if not found:
-                return report(await _outside(connection, project_id, position))
+                return report(await _outside(connection, project_id))
             rows = await stored_rows(connection, project_id, position, found[-1][0] + found[-1][1] - 1)
         at = 0
         for first, count, received, digest in found:
@@ -124,8 +124,8 @@ async def _batches(
     return taken
 
 
-async def _outside(connection: AsyncConnection[Any], project_id: UUID, position: int) -> str | None:
-    parameters = {"project_id": project_id, "after": position}
+async def _outside(connection: AsyncConnection[Any], project_id: UUID) -> str | None:
+    parameters = {"project_id": project_id}
     row = await (await connection.execute(queries("event_log")["first_outside"], parameters)).fetchone()
     return f"position {row[0]} belongs to no batch" if row and row[0] is not None else None
 

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from projections import steps
+from projections.archived_log import ArchiveError
 from projections.catch_up import (
     OWN_TABLES,
     TEMPORARY,
@@ -92,10 +93,12 @@ async def live_schema(connection: AsyncConnection[Any]) -> str:
 
 async def ensure_live(connection: AsyncConnection[Any]) -> None:
     """Make the first generation when there is none."""
+    live = queries("catch_up")["live_generation"]
+    if await (await connection.execute(live)).fetchone() is not None:
+        return  # without the lock, which a rebuild holds for as long as it takes
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(%s)", (_GENERATION_LOCK,))
-        row = await (await connection.execute(queries("catch_up")["live_generation"])).fetchone()
-        if row is None:
+        if await (await connection.execute(live)).fetchone() is None:
             await _create(connection, "live")
 
 
@@ -216,7 +219,7 @@ async def live_position(connection: AsyncConnection[Any], project_id: UUID) -> i
 
 async def live_mark(connection: AsyncConnection[Any], project_id: UUID) -> tuple[int, int]:
     """What tells the live generation from any other, as a rebuild may mend tallies, and how far it has come."""
-    rows = await ask_live(connection, queries("catch_up")["mark"], {"project_id": project_id})
+    rows = await _ask_checkpoints(connection, queries("catch_up")["mark"], {"project_id": project_id})
     return rows[0] if rows else (0, 0)
 
 
@@ -232,12 +235,24 @@ async def rebuild(
     keeper: AsyncConnection[Any],
     on_progress: Callable[[UUID, Progress], None] = lambda _project, _progress: None,
     archive: Path | None = None,
+    on_broken: Callable[[UUID, Exception], None] | None = None,
 ) -> list[Difference]:
     """Derive everything anew beside the live tables, compare, flip; what the live ones had otherwise.
 
     `builder` fills the new generation, `keeper` holds the live one still for the moment of the flip. Live
-    tables of another layout are not compared. `archive` is the directory of what was archived.
+    tables of another layout are not compared. `archive` is the directory of what was archived. A project whose
+    log cannot be read raises LogGapError or ArchiveError, and nothing is flipped; unless `on_broken` hears of it:
+    then it is counted up to there, like all others.
     """
+
+    async def derive(project_id: UUID, schema: str, position: int, ends: Sequence[int] | None = None) -> None:
+        try:
+            await _catch_up_to(builder, project_id, schema, position, on_progress, archive, ends)
+        except (LogGapError, ArchiveError) as error:
+            if on_broken is None:
+                raise
+            on_broken(project_id, error)
+
     if not await _lock_rebuilds(keeper):
         raise RebuildRunningError("another rebuild is at work on this database")
     try:
@@ -245,26 +260,19 @@ async def rebuild(
         old = await live_schema(builder)
         async with builder.transaction():
             generation = await _create(builder, "building")
-        await _fill(builder, old, schema_of(generation), on_progress, archive)
-        differences = await _flip(builder, keeper, old, generation, on_progress, archive)
+        await _fill(builder, old, schema_of(generation), derive)
+        differences = await _flip(builder, keeper, old, generation, derive)
         await _drop_abandoned(keeper)
     finally:
         await keeper.execute("select pg_advisory_unlock(%s)", (_GENERATION_LOCK,))
     return differences
 
 
-async def _fill(
-    builder: AsyncConnection[Any],
-    old: str,
-    new: str,
-    on_progress: Callable[[UUID, Progress], None],
-    archive: Path | None,
-) -> None:
+async def _fill(builder: AsyncConnection[Any], old: str, new: str, derive: Callable[..., Awaitable[None]]) -> None:
     await create_staging(builder)
     for _ in range(2):  # the first round takes long, the second what came meanwhile
         for project_id, position in (await _positions(builder, old)).items():
-            ends = await _rebuilt_ends(builder, project_id, old, position)
-            await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
+            await derive(project_id, new, position, await _rebuilt_ends(builder, project_id, old, position))
 
 
 async def _flip(
@@ -272,22 +280,20 @@ async def _flip(
     keeper: AsyncConnection[Any],
     old: str,
     generation: int,
-    on_progress: Callable[[UUID, Progress], None],
-    archive: Path | None,
+    derive: Callable[..., Awaitable[None]],
 ) -> list[Difference]:
     """Hold the live generation still, bring the new one to the same positions, compare, make it live."""
     new = schema_of(generation)
     async with keeper.transaction():
         positions = await _hold_still(keeper, old)
         for project_id, position in positions.items():
-            ends = await _rebuilt_ends(builder, project_id, old, position)
-            await _catch_up_to(builder, project_id, new, position, on_progress, archive, ends)
+            await derive(project_id, new, position, await _rebuilt_ends(builder, project_id, old, position))
         differences = []
         if await live_layout(builder) == LAYOUT:
             for project_id in positions:
                 differences += await compare(builder, project_id, old, new)
         for project_id, _, head in await _lagging(builder, new):  # what nobody has counted yet
-            await _catch_up_to(builder, project_id, new, head, on_progress, archive)
+            await derive(project_id, new, head)
         await keeper.execute(queries("catch_up")["retire_live"])
         await keeper.execute(queries("catch_up")["make_live"], {"generation": generation})
     return differences

@@ -46,6 +46,14 @@ class Partition(NamedTuple):
 class ForgottenError(Exception):
     """Whether some event of an append is known cannot be told: ids of its time were dropped."""
 
+    def __init__(self, before: datetime) -> None:
+        super().__init__(f"ids before {before:%Y-%m-%d} were dropped from the ledger")
+        self._before = before
+
+    def covers(self, event_id: bytes) -> bool:
+        """Whether an id is of that time."""
+        return time_of(event_id) < self._before
+
 
 async def ensure_partitions(
     connection: AsyncConnection[Any],
@@ -73,7 +81,7 @@ async def make_room(
     ledger = {month_of(time_of(event_id)) for event_id in ids}
     forgotten = await forgotten_before(connection)
     if forgotten is not None and ledger and min(ledger) < forgotten:
-        raise ForgottenError(f"ids before {forgotten:%Y-%m-%d} were dropped from the ledger")
+        raise ForgottenError(forgotten)
     return await _ensure(connection, sorted({month_of(time) for time in times}), sorted(ledger))
 
 

@@ -117,9 +117,15 @@ limit %(batches_max)s;
 -- digest_known: whether the chain of any project has a digest
 select exists (select 1 from log_batch where encode(digest, 'hex') = %(digest)s);
 
--- first_outside: the first row at a position that no batch has given, up to the end of the last one
+-- first_outside: the first row before or behind all positions that batches have given; in one statement, as both grow
 select min(position) from event_log
-where project_id = %(project_id)s and (position > %(after)s or position < 1);
+where project_id = %(project_id)s
+  and (position < 1 or position > coalesce((
+      select first_position + event_count - 1 from log_batch
+      where project_id = %(project_id)s
+      order by first_position desc
+      limit 1
+  ), 0));
 
 -- copy_out: a range of rows in order and in binary form: their place, their time, then the hashed fields
 copy (

@@ -55,7 +55,11 @@ async def tested(database_url, opened, monkeypatch):
     async def not_yet(_: ReplaySessions) -> None:
         pass
 
+    async def one_generation(*_: object) -> tuple[int, int]:
+        return 1, LAST
+
     monkeypatch.setattr(ReplaySessions, "_open_another", not_yet)
+    monkeypatch.setattr(replays, "live_mark", one_generation)
 
     async def open_session() -> psycopg.AsyncConnection:
         opened.append(await connect(database_url))
@@ -69,7 +73,7 @@ async def tested(database_url, opened, monkeypatch):
 
 def moment(project_id, position: int) -> Moment:
     """A moment of the experiment."""
-    return Moment(project_id, EXPERIMENT.experiment_id, position, None)
+    return Moment(project_id, EXPERIMENT.experiment_id, position, None, 1)
 
 
 async def expected(database_url: str, project_id, position: int):
@@ -84,7 +88,7 @@ async def test_few_sessions_serve_one_moment_after_the_other(database_url, proje
         found = await tested.derive(moment(project_id, position))
         wanted = await expected(database_url, project_id, position)
         assert (found and found.counted) == wanted
-    assert await tested.derive(Moment(project_id, project_id, 20, None)) is None
+    assert await tested.derive(Moment(project_id, project_id, 20, None, 1)) is None
     assert len(opened) <= replay_sessions.SESSIONS_MAX
 
 

@@ -9,8 +9,10 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from app import replays
+from app.database import connect
 from app.http.auth import COOKIE
 from app.kept import Kept
+from projections.generations import live_schema, rebuild
 from tests.app.http_project import (
     API,
     HttpProject,
@@ -168,6 +170,24 @@ async def test_before_its_creation_an_experiment_is_not_there(
     assert unknown.json()["type"] == "urn:prooflog:problem:experiment_not_found"
     then = (await project.ask_results(experiment, asOf=str(position - 1))).json()
     assert (then["status"], then["asOf"]["position"]) == ("draft", position - 1)
+
+
+async def test_a_rebuild_mends_past_moments_that_a_server_has_told(
+    project: HttpProject, database_url: str
+) -> None:
+    """What was told before, of tables that somebody had changed, is not told again."""
+    experiment = await project.running()
+    await project.accepted(impression(experiment, 0, "ann"), impression(experiment, 1, "bob"))
+    right = await project.results(experiment)
+    position = str(right["asOf"]["position"])
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        live = await live_schema(builder)
+        await builder.execute(f"update {live}.variant_tally set visitors = visitors + 100")
+        wrong = (await project.ask_results(experiment, asOf=position)).json()
+        assert wrong["variants"][0]["visitors"] == 101
+        assert len(await rebuild(builder, keeper)) == 1
+    mended = (await project.ask_results(experiment, asOf=position)).json()
+    assert (mended["variants"], mended["digest"]) == (right["variants"], right["digest"])
 
 
 async def test_a_moment_that_is_none_is_refused(project: HttpProject, snapshot: SnapshotAssertion) -> None:

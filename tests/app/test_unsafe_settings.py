@@ -117,6 +117,20 @@ async def test_management_facts_are_not_written_where_commits_are_forgotten(forg
         await pool.wait(timeout=10)
 
 
+async def test_who_switches_durability_off_meanwhile_changes_no_session_that_writes(database_url) -> None:
+    """What a session was looked at for is its own: a reload of the whole server's settings passes it by."""
+    async with (
+        await connect_to_write(database_url) as writing,
+        open_pool(database_url) as pool,
+        pool.connection() as commanding,
+    ):
+        for session in (writing, commanding):
+            found = await session.execute(
+                "select setting, source from pg_settings where name = 'synchronous_commit'"
+            )
+            assert await found.fetchone() == ("on", "session")
+
+
 @pytest.fixture
 def latin_url(postgres) -> Iterator[str]:
     """The address of a new database whose encoding is LATIN1."""

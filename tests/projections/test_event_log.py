@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import msgspec
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from app.database import connect
 from projections import chain, event_log
-from projections.chain import verify_chain
+from projections.chain import ChainReport, verify_chain
 from projections.event_log import (
     AlreadyKnownError,
     IdempotencyKey,
@@ -119,6 +120,24 @@ async def test_who_waited_for_positions_takes_the_next_ones(database_url, first_
         assert received is not None
         assert NOW + timedelta(seconds=0.3) <= received < NOW + timedelta(seconds=30)
         assert (await verify_chain(first, project_id)).fault is None
+
+
+async def test_what_is_written_while_a_log_is_verified_is_no_fault(connection, database_url, monkeypatch) -> None:
+    """A batch that comes between the last look at batches and the look for rows outside them is in its place."""
+    project_id = await new_project(connection)
+    await commit_new(connection, {project_id: [Seen("ann", 1).row()]}, lambda: NOW)
+    look = chain._batches  # noqa: SLF001
+
+    async def look_before_others_write(*asked: Any) -> list[Any]:
+        found = await look(*asked)
+        if not found:
+            async with await connect(database_url) as other:
+                await commit_new(other, {project_id: [Seen("bob", 1).row()]}, lambda: NOW)
+        return found
+
+    monkeypatch.setattr(chain, "_batches", look_before_others_write)
+
+    assert await verify_chain(connection, project_id) == ChainReport(1, 1, None, ANY)
 
 
 async def test_events_that_wait_are_received_when_they_get_their_positions(database_url) -> None:

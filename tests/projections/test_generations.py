@@ -16,7 +16,16 @@ from projections import generations, steps
 from projections.catch_up import LogGapError, catch_up, create_staging, derived_tables, past_tables
 from projections.conversions import in_order
 from projections.event_log import append
-from projections.generations import OtherLayoutError, catch_up_live, live_schema, logs, rebuild, status, verify
+from projections.generations import (
+    OtherLayoutError,
+    RebuildRunningError,
+    catch_up_live,
+    live_schema,
+    logs,
+    rebuild,
+    status,
+    verify,
+)
 from projections.results import read_live, read_past
 from tests.projections.log_of_events import START, Seen, new_project, plan, write
 
@@ -101,6 +110,48 @@ async def test_tables_of_another_version_are_derived_anew_at_start(database_url,
 
     assert await live_schema(connection) != old
     assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+
+
+async def test_a_log_with_a_gap_keeps_no_other_project_from_being_derived_anew(
+    database_url, connection, project_id, caplog
+) -> None:
+    """It is counted up to the gap, which is named; what only asks derives nothing anew."""
+    before = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+    other = await new_project(connection)
+    await write(
+        connection, other, EXPERIMENT.created(), EXPERIMENT.started(), *(Seen(f"v{i}", i) for i in range(9))
+    )
+    await create_staging(connection)
+    await _catch_up(connection, other)
+    await connection.execute("delete from event_log where project_id = %s and position = 5", (other,))
+    old = await live_schema(connection)
+    await connection.execute("update projection_generation set layout = layout - 1")
+
+    await prepare_database(database_url, ("fsync", "full_page_writes"), derive=False)
+    assert await live_schema(connection) == old
+
+    await prepare_database(database_url, ("fsync", "full_page_writes"))
+    assert await live_schema(connection) != old
+    assert await read_live(connection, project_id, EXPERIMENT.experiment_id) == before
+    assert {each.project_id: each.position for each in await status(connection)} == {project_id: 32, other: 2}
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert f"project {other} stand still" in told
+    # Whoever asks for a rebuild of tables that are whole hears of it before any is taken away.
+    async with await connect(database_url) as builder, await connect(database_url) as keeper:
+        with pytest.raises(LogGapError):
+            await rebuild(builder, keeper)
+
+
+@pytest.mark.usefixtures("project_id")
+async def test_nothing_waits_for_a_rebuild(database_url, connection) -> None:
+    """Commands and servers that start meanwhile go on; a second rebuild says that one is at work."""
+    async with await connect(database_url) as rebuilding:
+        await rebuilding.execute("select pg_advisory_lock(%s)", (generations._GENERATION_LOCK,))  # noqa: SLF001
+        async with asyncio.timeout(10):
+            await prepare_database(database_url, ("fsync", "full_page_writes"))
+            async with await connect(database_url) as builder:
+                with pytest.raises(RebuildRunningError):
+                    await rebuild(builder, connection)
 
 
 async def test_tables_of_a_newer_version_stay_until_somebody_asks_for_others(

@@ -159,8 +159,15 @@ async def test_what_dedupe_forgets_is_refused_before_and_after(database_url, con
     [first, second] = await writer.write(project_id, [old_event, _event_at(now)])
     assert "cannot be told" in first.refused
     assert not second.refused
+    # Of many they are refused together, in as many commits as the others take.
+    many = [_decoded(project_id, old + timedelta(seconds=at), old, horizon)[0] for at in range(50)]
+    commits = writer.commits
+    outcomes = await writer.write(project_id, [*many, _event_at(now - timedelta(hours=1)), *many[:2]])
+    assert [outcome.refused is None for outcome in outcomes] == [False] * 50 + [True] + [False] * 2
+    assert [await writer.write(project_id, many[:3])] == [outcomes[:3]]
+    assert writer.commits == commits + 1
     await writer.stop()
-    assert (await read_head(connection, project_id)).next_position == 4
+    assert (await read_head(connection, project_id)).next_position == 5
 
 
 async def test_what_was_forgotten_is_not_made_again(connection) -> None:
