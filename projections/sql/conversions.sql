@@ -270,11 +270,12 @@ from (
            e.variant_id, e.epoch, e.first_exposed_at, e.segment, e.multiple
     from (
         select coalesce(g.experiment_id, x.experiment_id) as experiment_id, g.unit_id,
-               g.unit_id in (
-                   select earlier.unit_id from goal_event earlier
-                   where earlier.project_id = %(project_id)s
-                     and earlier.unit_id = any (array(select unit_id from staged_goal_event))
-               ) as has_earlier,
+               -- One is enough, of a unit that may have any number of them.
+               coalesce((
+                   select true from goal_event earlier
+                   where earlier.project_id = %(project_id)s and earlier.unit_id = g.unit_id
+                   limit 1
+               ), false) as has_earlier,
                x.variant_id, x.epoch, x.first_exposed_at, x.segment, x.multiple
         from staged_goal_event g
         left join lateral (

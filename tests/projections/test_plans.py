@@ -371,3 +371,28 @@ async def _come_from(connection: Any, *, visitors: int, referrers: int) -> tuple
     async with connection.transaction():
         await _append(connection, project_id, seen)
     return project_id, tested
+
+
+async def test_a_goal_event_of_a_busy_visitor_costs_the_same_as_any_other(connection):
+    """Of those it had before one is read, to know that there are some; a client may report one id for everybody."""
+    experiment = plan()
+    project_id = await new_project(connection)
+    await write(connection, project_id, experiment.created(), experiment.started())
+    exposed = Seen("everybody", 0, experiment=experiment.experiment_id, variant=experiment.variants[0].id)
+    bought = [Seen("everybody", at, "conversion", "purchase") for at in range(1, 501)]
+    await write(connection, project_id, exposed, *bought)
+    await catch_up_live(connection, project_id)
+    await write(connection, project_id, Seen("everybody", 501, "conversion", "purchase"))
+    schema = await live_schema(connection)
+
+    async with connection.transaction():
+        await catch_up_live(connection, project_id)
+        row = await (
+            await connection.execute(
+                "select sum(pg_stat_get_xact_tuples_returned(indexrelid))::int from pg_index"
+                " where indrelid = to_regclass(%s)",
+                (f"{schema}.goal_event",),
+            )
+        ).fetchone()
+
+    assert row == (1,)
