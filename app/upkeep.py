@@ -16,7 +16,7 @@ from app.database import connect
 from app.settings import Settings
 from projections.event_log import end_stalled
 from projections.log_months import closed_partitions
-from projections.partitions import ensure_partitions, forget_old_ids
+from projections.partitions import alone, ensure_partitions, forget_old_ids
 
 EVERY_SECONDS = 3_600
 # Processes that start together do not all do it at once.
@@ -52,7 +52,9 @@ async def keep_once(connection: AsyncConnection[Any], database_url: str, setting
         _log.info("dropped %s, whose events are refused as too old", table)
     if settings.retention_days is not None:
         before = now - timedelta(days=settings.retention_days)
-        if await closed_partitions(connection, now, before):
+        async with alone(connection, "event_log") as is_alone:
+            is_due = is_alone and await closed_partitions(connection, now, before)
+        if is_due:  # else another process does it
             await _archive(database_url, settings, before)
 
 

@@ -100,7 +100,7 @@ def rebuild(settings: Settings) -> None:
 
                 def on_progress(project_id: UUID, moved: Progress) -> None:
                     done[project_id] = moved.position
-                    advance(sum(done.values()))
+                    advance(min(total, sum(done.values())))  # more may have come meanwhile
 
                 return await generations.rebuild(connection, keeper, on_progress, settings.archive_dir)
 

@@ -9,6 +9,7 @@ from app.commands.session import Connection, with_database
 from app.progress import progress
 from app.settings import Settings
 from projections import generations
+from projections.archived_log import ArchiveError
 from projections.chain import knows_digest, verify_chain
 from projections.log_months import PartitionSize, closed_partitions, sizes
 
@@ -36,8 +37,13 @@ def verify(settings: Settings, noted: tuple[str, ...]) -> None:
         intact = True
         for found in await generations.logs(connection):
             name = found.name or "(no project)"
-            with progress(f"checking {name}", found.head) as advance:
-                report = await verify_chain(connection, found.project_id, advance, settings.archive_dir)
+            try:
+                with progress(f"checking {name}", found.head) as advance:
+                    report = await verify_chain(connection, found.project_id, advance, settings.archive_dir)
+            except ArchiveError as error:  # the other logs are looked at all the same
+                click.echo(f"{found.project_id}  {error}  {name}")
+                intact = False
+                continue
             fault = report.fault
             if fault is None and report.events < found.counted:
                 fault = f"events up to {found.counted} were counted, and the log ends before"

@@ -68,15 +68,15 @@ def worker(settings: Settings, parent: int | None) -> None:
     """Keep the projections close behind the log, until Ctrl-C."""
     if parent is not None:
         end_with_parent(parent)
-    url, embedded = database_url(settings)
-    try:
-        with told_in_one_line():
+    with told_in_one_line():
+        url, embedded = database_url(settings)
+        try:
             asyncio.run(prepare_database(url, settings.allow_unsafe, settings.archive_dir))
             click.echo("projecting")
             asyncio.run(run_worker(url, settings))
-    finally:
-        if embedded is not None:
-            embedded.close()
+        finally:
+            if embedded is not None:
+                embedded.close()
 
 
 @click.command()
@@ -98,13 +98,13 @@ def demo(settings: Settings) -> None:
 @click.pass_obj
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest schema."""
-    url, embedded = database_url(settings)
-    try:
-        with told_in_one_line():
+    with told_in_one_line():
+        url, embedded = database_url(settings)
+        try:
             applied = asyncio.run(prepare_database(url, settings.allow_unsafe, settings.archive_dir))
-    finally:
-        if embedded is not None:
-            embedded.close()
+        finally:
+            if embedded is not None:
+                embedded.close()
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 import psycopg
 
-from app.database import EncodingError, UnsafeSettingsError, connect, database_url, prepare_database
+from app.database import DataDirError, EncodingError, UnsafeSettingsError, connect, database_url, prepare_database
 from app.problems import Problem
 from app.projects import Project, read_projects
 from app.settings import Settings
@@ -32,13 +32,13 @@ def with_database(settings: Settings, work: Callable[[Connection, str], Awaitabl
         async with await connect(url) as connection:
             return await work(connection, url)
 
-    url, embedded = database_url(settings)
-    try:
-        with told_in_one_line():
+    with told_in_one_line():
+        url, embedded = database_url(settings)
+        try:
             return asyncio.run(run(url))
-    finally:
-        if embedded is not None:
-            embedded.close()
+        finally:
+            if embedded is not None:
+                embedded.close()
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def told_in_one_line() -> Iterator[None]:
         raise click.ClickException("\n".join(lines)) from None
     except (ArchiveError, LogGapError, MigrationChangedError, OtherLayoutError, RebuildRunningError) as error:
         raise click.ClickException(str(error)) from None
-    except (EncodingError, UnsafeSettingsError) as error:
+    except (DataDirError, EncodingError, UnsafeSettingsError) as error:
         raise click.ClickException(str(error)) from None
     except psycopg.Error as error:
         raise click.ClickException(f"the database does not answer: {error}") from None

@@ -118,6 +118,8 @@ def test_without_its_directory_nothing_is_archived_or_made_up(run, archive, tmp_
         told = run(*words, code=1).output
         assert f"{victim} cannot be read" in told
         assert "Traceback" not in told
+    run("project", "create", "Another")
+    assert "2 events in 1 batches  intact" in run("log", "verify", code=1).output
 
 
 @pytest.mark.usefixtures("project_id")

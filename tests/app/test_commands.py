@@ -317,6 +317,17 @@ def test_a_rebuild_that_was_interrupted_leaves_nothing_behind(shell, database_ur
     assert generations == [("live",)]
 
 
+@pytest.mark.parametrize("words", [["project", "list"], ["migrate"], ["worker"], ["serve"]])
+def test_a_data_directory_that_cannot_be_one_is_one_line(tmp_path, words) -> None:
+    """No trace, exit code 1: it is a file, or below one."""
+    (tmp_path / "file").touch()
+    for where in (tmp_path / "file", tmp_path / "file" / "below"):
+        environment = {"PROOFLOG_DATA_DIR": str(where), "PROOFLOG_DATABASE_URL": "", "PROOFLOG_PORT": "0"}
+        result = CliRunner().invoke(main, words, env=environment)
+        assert result.exit_code == 1
+        assert f"PROOFLOG_DATA_DIR cannot be {where}" in result.output
+
+
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://127.0.0.1:9/none"])
 def test_a_database_that_cannot_be_reached_is_one_line(tmp_path, url) -> None:
     """No trace, exit code 1."""

@@ -374,7 +374,7 @@ async def _come_from(connection: Any, *, visitors: int, referrers: int) -> tuple
 
 
 async def test_a_goal_event_of_a_busy_visitor_costs_the_same_as_any_other(connection):
-    """Of those it had before one is read, to know that there are some; a client may report one id for everybody."""
+    """Of those it had before one is read: that there are some. A client may report one id for everybody."""
     experiment = plan()
     project_id = await new_project(connection)
     await write(connection, project_id, experiment.created(), experiment.started())
