@@ -48,7 +48,15 @@ _COPYING = (
     "copy_outcome_tallies",
     "copy_unattributed",
 )
-_SEEDING = ("stage_units", "copy_exposures", "copy_goal_events", "copy_outcomes", "copy_reasons")
+_SEEDING = (
+    "stage_units",
+    "stage_histories",
+    "copy_exposures",
+    "copy_goal_event",
+    "copy_goal_events",
+    "copy_outcomes",
+    "copy_reasons",
+)
 
 
 # The sessions that have the tables and calls of replays.

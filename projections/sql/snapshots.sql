@@ -1,5 +1,9 @@
--- tables: units whose state was copied already, and the step that needed it
+-- tables: units whose state was copied already, those whose goal events were too, and the step that needed it
 create temporary table looked_up_unit (
+    unit_id text storage plain collate "C" not null,
+    until   bigint not null
+) on commit delete rows;
+create temporary table looked_up_history (
     unit_id text storage plain collate "C" not null,
     until   bigint not null
 ) on commit delete rows;
@@ -118,6 +122,17 @@ where (
   )
   and not exists (select from pg_temp.looked_up_unit known where known.unit_id = staged_event.unit_id);
 
+-- stage_histories: those whose exposure the step may change, so that all their goal events are judged anew
+insert into pg_temp.looked_up_history (unit_id, until)
+select distinct unit_id, %(until)s::bigint
+from staged_event
+where is_impression and experiment_id = %(experiment_id)s
+  and exists (
+      select from pg_temp.experiment_plan
+      where project_id = %(project_id)s and experiment_id = %(experiment_id)s and counted_after <= %(position)s
+  )
+  and not exists (select from pg_temp.looked_up_history known where known.unit_id = staged_event.unit_id);
+
 -- copy_exposures: what those units were exposed to as of the snapshot
 insert into pg_temp.visitor_exposure
 select x.*
@@ -138,7 +153,7 @@ cross join lateral (
 ) x
 where u.until = %(until)s;
 
--- copy_goal_events: the events of those units that the experiment's goals may count
+-- copy_goal_event: one event of each of the others that has any, as a step asks whether there are some
 insert into pg_temp.goal_event
 select g.*
 from looked_up_unit u
@@ -146,9 +161,23 @@ cross join lateral (
     select project_id, unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
     from goal_event
     where project_id = %(project_id)s and unit_id = u.unit_id and position <= %(position)s
+    limit 1
+) g
+where u.until = %(until)s
+  and not exists (select from looked_up_history history where history.unit_id = u.unit_id);
+
+-- copy_goal_events: the events that the experiment's goals may count of those whose history is needed
+insert into pg_temp.goal_event
+select g.*
+from looked_up_history u
+cross join lateral (
+    select project_id, unit_id, position, occurred_at, event_type, event_name, experiment_id, variant_id, event_data
+    from goal_event
+    where project_id = %(project_id)s and unit_id = u.unit_id and position <= %(position)s
     offset 0
 ) g
-where u.until = %(until)s and (g.experiment_id is null or g.experiment_id = %(experiment_id)s);
+where u.until = %(until)s and (g.experiment_id is null or g.experiment_id = %(experiment_id)s)
+on conflict do nothing;
 
 -- copy_outcomes: what those units had achieved as of the snapshot
 insert into pg_temp.visitor_outcome

@@ -325,6 +325,31 @@ async def test_moments_on_the_way_begin_anew_only_where_that_is_shorter(
     assert begun == begun_at
 
 
+async def test_whoever_is_exposed_on_the_way_has_all_that_was_done_before_judged(
+    connection, database_url, monkeypatch
+) -> None:
+    """A first step needs to know only that there are goal events from before, a later one all of them."""
+    monkeypatch.setattr(steps, "COMMON_END_EVENTS", 6)
+    monkeypatch.setattr(steps, "YOUNG_COMMON_ENDS", 1)
+    project_id = await new_project(connection)
+    exposed = Seen("ann", 0, experiment=EXPERIMENT.experiment_id, variant=EXPERIMENT.variants[0].id)
+    bought = [Seen("ann", at, "conversion", "purchase") for at in range(1, 7)]
+    await write(connection, project_id, EXPERIMENT.created(), EXPERIMENT.started(), *bought[:4])
+    await catch_up_live(connection, project_id)
+    await write(connection, project_id, *bought[4:], exposed)
+    await catch_up_live(connection, project_id)
+    live = await read_live(connection, project_id, EXPERIMENT.experiment_id)
+
+    async with await connect(database_url) as session:
+        pasts = read_pasts(session, project_id, EXPERIMENT.experiment_id, [7, 8, 9])
+        found = [past.counted[EXPERIMENT.experiment_id] async for past in pasts]
+
+    assert await _left_at(connection, project_id) == [6]
+    assert {each.conversions for each in found[-1].outcomes} == {6}
+    assert _digest(found[-1]) == _digest(live)
+    assert [dict(each.unattributed).get("not_exposed", 0) for each in found] == [5, 6, 0]
+
+
 async def test_a_session_forgets_what_a_step_staged(database_url, project_id):
     """Each step of a replay finds every staging table empty, though no commit lies between them."""
     async with await connect(database_url) as past:
