@@ -198,7 +198,7 @@ def test_an_experiment_that_is_stopped_meanwhile_takes_nothing_that_was_typed_al
     elsewhere = form.context.new_page()
     elsewhere.goto(f"{server.url}/dashboard/experiments/{experiment}/stop")
     elsewhere.get_by_role("button", name="Stop it").click()
-    elsewhere.wait_for_url(f"**/experiments/{experiment}**")
+    elsewhere.wait_for_url(re.compile(f"/experiments/{experiment}$"))
 
     form.get_by_role("button", name="Work it out").click()
 
