@@ -152,18 +152,14 @@ def _integrated_at_once(cases: Floats, prior_sd: float) -> tuple[Floats, Floats]
     places, weights = _nodes()
     x = np.concatenate([low + halves[0] * (1.0 + places), middle + halves[1] * (1.0 + places)], axis=1)
     p0, q0, p1, q1 = _fitting_rates(x, s0, n0, s1, n1)
-    log_density = _times_log(s0, p0) + _times_log(n0 - s0, q0) + _times_log(s1, p1) + _times_log(n1 - s1, q1)
-    log_density -= 0.5 * (x / prior_sd) ** 2
+    counts = ((s0, p0), (n0 - s0, q0), (s1, p1), (n1 - s1, q1))
+    log_density = sum(special.xlogy(count, rate) for count, rate in counts) - 0.5 * (x / prior_sd) ** 2
     mass = np.concatenate([halves[0] * weights, halves[1] * weights], axis=1)
     mass = mass * np.exp(log_density - log_density.max(axis=1, keepdims=True))
     total = mass.sum(axis=1)
     chance: Floats = np.where(x > 0.0, mass, 0.0).sum(axis=1) / total
     loss: Floats = (mass * np.maximum(-x, 0.0)).sum(axis=1) / total
     return chance, loss
-
-
-def _times_log(count: Floats, rate: Floats) -> Floats:
-    return np.where(count > 0.0, count * np.log(rate), 0.0)
 
 
 @functools.cache

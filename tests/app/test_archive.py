@@ -21,6 +21,7 @@ from app.upkeep import keep_once, keep_partitions
 from projections.generations import catch_up_live, live_schema
 from projections.log_months import sizes
 from projections.partitions import _DROPPING_LOCKS, forgotten_before
+from projections.registry import LAYOUT
 from tests.app.http_project import API, open_client
 from tests.projections.log_of_events import plan
 from tests.projections.past_months import past_log
@@ -105,7 +106,7 @@ def test_an_archive_can_be_tried_and_bounded(run, archive) -> None:
 
 
 @pytest.mark.usefixtures("project_id")
-def test_without_its_directory_nothing_is_archived_or_made_up(run, archive, tmp_path) -> None:
+def test_without_its_directory_nothing_is_archived_or_made_up(run, archive, tmp_path, database_url) -> None:
     """A directory that is not set, or not there, is one sentence; so is a file that is gone."""
     assert "PROOFLOG_ARCHIVE_DIR" in run("log", "archive", code=2, archive_dir="").output
     assert "does not exist" in run("log", "archive", code=1, archive_dir=str(tmp_path / "mount")).output
@@ -120,6 +121,14 @@ def test_without_its_directory_nothing_is_archived_or_made_up(run, archive, tmp_
         assert "Traceback" not in told
     run("project", "create", "Another")
     assert "2 events in 1 batches  intact" in run("log", "verify", code=1).output
+    # Nor does it keep a version with other tables from deriving those of the other projects.
+    with psycopg.connect(database_url) as owner:
+        owner.execute("update projection_generation set layout = layout - 1")
+    run("migrate")
+    with psycopg.connect(database_url) as reader:
+        layouts = reader.execute("select layout from projection_generation").fetchall()
+    assert layouts == [(LAYOUT,)]
+    assert re.search(r"position 2 of 2  0 behind +Another", run("projections", "status").stdout)
 
 
 @pytest.mark.usefixtures("project_id")
